@@ -1,0 +1,1 @@
+"""Turn CRM history into scores that people can trust."""

@@ -1,0 +1,129 @@
+"""A CRM as the study sees it: canonical tables, and nothing that was not yet known at `as_of`."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from crmlab.schema import TABLES, TODAY, DataError, ParameterError, empty_table, table
+from crmlab.store import Store
+
+__all__ = ["Crm", "as_instant", "check_as_of", "cut_table", "data_span"]
+
+
+def as_instant(as_of: str | pd.Timestamp) -> pd.Timestamp:
+    """Return `as_of` as a naive UTC timestamp; a date alone means its midnight.
+
+    Raises
+    ------
+    ParameterError : it is not an ISO date or time.
+
+    >>> as_instant("2024-06-30")
+    Timestamp('2024-06-30 00:00:00')
+    """
+    try:
+        instant = pd.Timestamp(as_of) if isinstance(as_of, pd.Timestamp) else pd.to_datetime(as_of, format="ISO8601")
+    except (ValueError, TypeError) as error:
+        raise ParameterError("`as_of` must be an ISO date such as 2024-06-30.", found=repr(as_of)) from error
+    if instant is pd.NaT:
+        raise ParameterError("`as_of` must be an ISO date such as 2024-06-30.", found=repr(as_of))
+    return instant.tz_convert("UTC").tz_localize(None) if instant.tzinfo else instant
+
+
+def cut_table(name: str, frame: pd.DataFrame, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
+    """Return what was known of a table strictly before `as_of`.
+
+    Rows not yet known are left out; values known later than their row (an outcome, a payment) are emptied; columns that
+    hold only today's value are emptied, because nobody can say what they held then. Own columns (`x_…`) follow their
+    row; `Crm.at` leaves out those that are not known from creation on. The argument is left as it was.
+    """
+    spec, instant = table(name), as_instant(as_of)
+    visible = frame[(frame[spec.known_at] < instant).to_numpy()].copy()
+    for column in spec.columns:
+        if column.known == TODAY:
+            visible[column.name] = empty_table(name)[column.name].reindex(visible.index)
+        elif column.known != spec.known_at:
+            visible[column.name] = visible[column.name].where(visible[column.known] < instant)
+    return visible.reset_index(drop=True)
+
+
+@dataclass
+class Crm:
+    """Canonical tables of one source, read when first asked for.
+
+    Attributes
+    ----------
+    store : where the tables are.
+    title : what the reports call the source.
+    own_columns : name of each own column → {"type", "known", "meaning"}.
+    truth : the demo's known truth, or None.
+    """
+
+    store: Store
+    title: str = ""
+    own_columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    truth: object | None = None
+    _read: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return a canonical table with everything that is known today. Treat it as read-only."""
+        if name not in self._read:
+            self._read[name] = self.store.read(name)
+        return self._read[name]
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the loaded data; it changes with any byte of the source or its mapping."""
+        return self.store.fingerprint() or ""
+
+    def counts(self) -> dict[str, int]:
+        """Return the rows of each canonical table that holds any."""
+        return {name: n for name, n in self.store.counts().items() if name in TABLES and n}
+
+    def at(self, name: str, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
+        """Return what was known of a table strictly before `as_of` (see `cut_table`)."""
+        unsafe = [c for c in self[name] if c.startswith("x_") and self.known_of(c) != "creation"]
+        return cut_table(name, self[name].drop(columns=unsafe), as_of=as_of)
+
+    def known_of(self, own_column: str) -> str:
+        """Return when an own column is known: "creation", "today" or "unknown"."""
+        return self.own_columns.get(own_column, {}).get("known", "unknown")
+
+
+def data_span(crm: Crm) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first creation of a lead or deal and the newest fact of any table; NaT where there is no date."""
+    created = [crm[name]["created_at"].min() for name in ("leads", "opportunities")]
+    newest = [
+        crm[name][column].max()
+        for name in crm.counts()
+        for column in TABLES[name].of_kind("time")
+        if not TABLES[name][column].planned
+    ]
+    return pd.Series(created, dtype="datetime64[us]").min(), pd.Series(newest, dtype="datetime64[us]").max()
+
+
+def check_as_of(crm: Crm, as_of: str) -> None:
+    """Check that `as_of` lies inside the data: after the first lead or deal, at most a day after the newest fact.
+
+    An empty `as_of` is right for a source without any date, and for no other.
+
+    Raises
+    ------
+    ParameterError : it lies outside.
+    DataError : the source has no dates, but `as_of` is given.
+    """
+    first, last = data_span(crm)
+    if first is pd.NaT:
+        if as_of:
+            raise DataError(
+                f"{crm.title or 'The source'} has no creation dates, so nothing can be cut at an `as_of`.",
+                found=f"as_of: {as_of!r}",
+                remedy='write `as_of: ""` and `label: final_status`, or map `leads.created_at`.',
+            )
+        return
+    end = last.normalize() + pd.Timedelta(days=1)
+    if not first < as_instant(as_of) <= end:
+        raise ParameterError(
+            "`as_of` lies outside the data.",
+            found=f"{as_of}, while the data reach from {first:%Y-%m-%d} to {last:%Y-%m-%d}",
+            remedy=f"choose a date after {first:%Y-%m-%d} and not after {end:%Y-%m-%d}.",
+        )
