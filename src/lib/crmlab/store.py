@@ -12,7 +12,14 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from crmlab.schema import TABLES, DataError, SourceError, conform_table, did_you_mean, empty_table
+from crmlab.schema import (
+    TABLES,
+    DataError,
+    SourceError,
+    conform_table,
+    did_you_mean,
+    empty_table,
+)
 
 __all__ = ["EXTRA_PREFIX", "Store"]
 

@@ -1,0 +1,173 @@
+"""What was open on a date, and what became of it within the horizon.
+
+One row per (lead, as_of) while the lead is open. A lead is open at `as_of` when it was created strictly before and
+neither converted nor given up strictly before. The label looks the other way: it is true when the lead converts
+strictly after `as_of` and within `horizon_days`. A label is *mature* when its whole window lies before the end of what
+the study may see; otherwise it is censored and never counted as a failure. A lead that converts at the very instant of
+`as_of` is neither visible nor ahead: its row stays, censored.
+"""
+
+import numpy as np
+import pandas as pd
+
+from crmlab.crm import Crm, as_instant, check_as_of
+from crmlab.schema import LEAD_CLOSED, DataError, ParameterError
+
+__all__ = ["EVERY", "LABELS", "build_snapshots", "censoring_table", "label_snapshots", "open_snapshots", "snapshot_dates"]
+
+EVERY = ("weekly", "monthly", "creation")
+LABELS = ("within_horizon", "final_status")
+_KEY = ["lead_id", "as_of"]
+
+
+def build_snapshots(crm: Crm, *, label: str, as_of: str, horizon_days: int, every: str) -> pd.DataFrame:
+    """Return the labelled snapshots of a lead study.
+
+    Parameters
+    ----------
+    label : `within_horizon` (one row per lead and date) or `final_status` (one row per lead, for sources that do not
+        say when a lead converted; `as_of` of a row is then its creation, or empty).
+    as_of : the study sees only facts known strictly before this instant.
+    horizon_days : days ahead in which a conversion counts; 0 with `final_status`.
+    every : how often an open lead is looked at: one of `EVERY`; `creation` is once, at the end of its first day.
+
+    Returns
+    -------
+    Frame with columns lead_id, as_of, label (boolean, missing when censored), mature (bool), ordered by lead and date.
+
+    Raises
+    ------
+    ParameterError : a value that is not allowed, or an `as_of` outside the data.
+    DataError : the source lacks the dates that the label or the snapshots need.
+    """
+    _check_choice("label", label, LABELS)
+    _check_choice("snapshots", every, EVERY)
+    check_as_of(crm, as_of)
+    if label == "final_status":
+        return _final_status(crm["leads"], as_of=as_of, horizon_days=horizon_days)
+    if horizon_days <= 0:
+        raise ParameterError(
+            "`horizon_days` must be positive.", found=str(horizon_days), remedy="write the days ahead, such as 90."
+        )
+    leads = crm.at("leads", as_of=as_of)
+    _check_dates(crm["leads"], every=every)
+    rows = open_snapshots(leads, as_of=as_of, every=every)
+    return label_snapshots(rows, leads, as_of=as_of, horizon_days=horizon_days)
+
+
+def snapshot_dates(first: pd.Timestamp, *, as_of: str | pd.Timestamp, every: str) -> pd.DatetimeIndex:
+    """Return the dates of weekly or monthly snapshots: back from `as_of` itself to the last one after `first`."""
+    end = as_instant(as_of)
+    if every == "weekly":
+        n = int((end - first) / pd.Timedelta(days=7))
+        dates = [end - pd.Timedelta(days=7 * k) for k in range(n, -1, -1)]
+    else:
+        n = (end.year - first.year) * 12 + end.month - first.month
+        dates = [end - pd.DateOffset(months=k) for k in range(n, -1, -1)]
+    return pd.DatetimeIndex([d for d in dates if d > first], dtype="datetime64[us]")
+
+
+def open_snapshots(leads: pd.DataFrame, *, as_of: str | pd.Timestamp, every: str) -> pd.DataFrame:
+    """Return one row (lead_id, as_of) per lead and date at which it was open.
+
+    Parameters
+    ----------
+    leads : canonical leads as known at `as_of`; the argument is left as it was.
+    """
+    leads = leads.sort_values("lead_id", ignore_index=True)
+    closed = _closed_at(leads)
+    if every == "creation":
+        dates = leads["created_at"].dt.normalize() + pd.Timedelta(days=1)
+        here = (dates <= as_instant(as_of)) & ~(closed < dates)
+        return pd.DataFrame({"lead_id": leads["lead_id"], "as_of": dates})[here].reset_index(drop=True)
+    if leads.empty:
+        return pd.DataFrame({"lead_id": pd.Series(dtype="str"), "as_of": pd.Series(dtype="datetime64[us]")})
+    dates = snapshot_dates(leads["created_at"].min(), as_of=as_of, every=every)
+    first = dates.searchsorted(leads["created_at"], side="right")
+    last = np.where(closed.isna(), len(dates), dates.searchsorted(closed.fillna(dates[-1]), side="right"))
+    n = np.maximum(last - first, 0)
+    offset = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+    return pd.DataFrame(
+        {"lead_id": leads["lead_id"].repeat(n).reset_index(drop=True), "as_of": dates[np.repeat(first, n) + offset]}
+    )
+
+
+def label_snapshots(
+    rows: pd.DataFrame, leads: pd.DataFrame, *, as_of: str | pd.Timestamp, horizon_days: int
+) -> pd.DataFrame:
+    """Return `rows` with `label` and `mature`.
+
+    Parameters
+    ----------
+    rows : frame with lead_id and as_of.
+    leads : canonical leads as known at the study's `as_of`.
+    as_of : the end of what the study may see; windows that reach to it or past it are censored.
+    horizon_days : length of the window in days; the label is true for `row.as_of < converted_at <= row.as_of + horizon`.
+    """
+    converted = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", validate="m:1")["converted_at"]
+    converted.index = rows.index
+    window_end = rows["as_of"] + pd.Timedelta(days=horizon_days)
+    mature = (window_end < as_instant(as_of)) & (converted != rows["as_of"])
+    label = ((converted > rows["as_of"]) & (converted <= window_end)).astype("boolean").where(mature)
+    return rows.assign(label=label, mature=mature)
+
+
+def censoring_table(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:
+    """Return how many leads and rows a study uses, and what became of the others: nothing is dropped in silence.
+
+    Returns
+    -------
+    Frame with columns what, leads, rows.
+    """
+    leads = crm["leads"]
+    used = snapshots[snapshots["mature"]]
+    censored = snapshots[~snapshots["mature"]]
+    seen = set(snapshots["lead_id"])
+    closed = _closed_at(leads)
+    never = ~leads["lead_id"].isin(seen)
+    impossible = never & (closed < leads["created_at"])
+    parts = [
+        ("in the source", len(leads), None),
+        ("with a mature label: used", used["lead_id"].nunique(), len(used)),
+        ("with a censored label: kept apart", censored["lead_id"].nunique(), len(censored)),
+        ("never open at a snapshot: closed before it, or created too late", int((never & ~impossible).sum()), 0),
+        ("left out: closed before they were created", int(impossible.sum()), 0),
+    ]
+    return pd.DataFrame(parts, columns=["what", "leads", "rows"]).astype({"rows": "Int64"})
+
+
+def _closed_at(leads: pd.DataFrame) -> pd.Series:
+    return leads[["converted_at", "disqualified_at"]].min(axis=1)
+
+
+def _final_status(leads: pd.DataFrame, *, as_of: str, horizon_days: int) -> pd.DataFrame:
+    if horizon_days != 0:
+        raise ParameterError(
+            "With `label: final_status` there is no horizon.", found=str(horizon_days), remedy="write `horizon_days: 0`."
+        )
+    leads = leads.sort_values("lead_id", ignore_index=True)
+    if as_of:
+        leads = leads[leads["created_at"] < as_instant(as_of)].reset_index(drop=True)
+    mature = leads["status"].isin(LEAD_CLOSED)
+    label = (leads["status"] == "converted").astype("boolean").where(mature)
+    return pd.DataFrame({"lead_id": leads["lead_id"], "as_of": leads["created_at"], "label": label, "mature": mature})
+
+
+def _check_dates(leads: pd.DataFrame, *, every: str) -> None:
+    if leads["created_at"].isna().all() or (leads["status"].eq("converted").any() and leads["converted_at"].isna().all()):
+        raise DataError(
+            "The source does not say when leads were created and converted, so no horizon can be looked at.",
+            remedy="write `label: final_status` and `horizon_days: 0`, or map `created_at` and `converted_at`.",
+        )
+    undated = int((leads["status"].isin(LEAD_CLOSED) & _closed_at(leads).isna()).sum())
+    if every != "creation" and undated:
+        raise DataError(
+            f"Snapshots `{every}` would count closed leads as open.",
+            found=f"{undated:,} of {len(leads):,} leads are closed without a date of closing",
+            remedy="write `snapshots: creation`, or map `disqualified_at` and `converted_at`.",
+        )
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ParameterError(f"`{name}` must be one of {', '.join(allowed)}.", found=repr(value))
