@@ -13,7 +13,15 @@ import pandas as pd
 from crmlab.crm import Crm, as_instant, check_as_of
 from crmlab.schema import LEAD_CLOSED, DataError, ParameterError
 
-__all__ = ["EVERY", "LABELS", "build_snapshots", "censoring_table", "label_snapshots", "open_snapshots", "snapshot_dates"]
+__all__ = [
+    "EVERY",
+    "LABELS",
+    "build_snapshots",
+    "censoring_table",
+    "label_snapshots",
+    "open_snapshots",
+    "snapshot_dates",
+]
 
 EVERY = ("weekly", "monthly", "creation")
 LABELS = ("within_horizon", "final_status")
@@ -104,7 +112,9 @@ def label_snapshots(
     as_of : the end of what the study may see; windows that reach to it or past it are censored.
     horizon_days : length of the window in days; the label is true for `row.as_of < converted_at <= row.as_of + horizon`.
     """
-    converted = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", validate="m:1")["converted_at"]
+    converted = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", validate="m:1")[
+        "converted_at"
+    ]
     converted.index = rows.index
     window_end = rows["as_of"] + pd.Timedelta(days=horizon_days)
     mature = (window_end < as_instant(as_of)) & (converted != rows["as_of"])
@@ -143,7 +153,9 @@ def _closed_at(leads: pd.DataFrame) -> pd.Series:
 def _final_status(leads: pd.DataFrame, *, as_of: str, horizon_days: int) -> pd.DataFrame:
     if horizon_days != 0:
         raise ParameterError(
-            "With `label: final_status` there is no horizon.", found=str(horizon_days), remedy="write `horizon_days: 0`."
+            "With `label: final_status` there is no horizon.",
+            found=str(horizon_days),
+            remedy="write `horizon_days: 0`.",
         )
     leads = leads.sort_values("lead_id", ignore_index=True)
     if as_of:
@@ -154,7 +166,9 @@ def _final_status(leads: pd.DataFrame, *, as_of: str, horizon_days: int) -> pd.D
 
 
 def _check_dates(leads: pd.DataFrame, *, every: str) -> None:
-    if leads["created_at"].isna().all() or (leads["status"].eq("converted").any() and leads["converted_at"].isna().all()):
+    if leads["created_at"].isna().all() or (
+        leads["status"].eq("converted").any() and leads["converted_at"].isna().all()
+    ):
         raise DataError(
             "The source does not say when leads were created and converted, so no horizon can be looked at.",
             remedy="write `label: final_status` and `horizon_days: 0`, or map `created_at` and `converted_at`.",

@@ -1,0 +1,132 @@
+"""Train on the past, leave a gap as long as the horizon, test on the newest rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from crmlab.schema import NotEnoughEvidence, ParameterError
+
+__all__ = ["MIN_OUTCOMES", "Split", "check_enough", "ordered_split", "random_split", "temporal_split"]
+
+MIN_OUTCOMES = 40
+"""Fewest converted, and fewest not converted, leads on either side of a split (Dynamics 365 asks for the same)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the rows to train and to test on; rows in neither stand in the gap or have no mature label.
+
+    Attributes
+    ----------
+    name : how the rows were divided: `temporal`, `ordered` or `random`.
+    train, test : integer positions into the snapshots.
+    test_start : first date tested; NaT where there is none.
+    gap_days : days between the newest label seen in training and `test_start`.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+    test_start: pd.Timestamp = pd.NaT
+    gap_days: int = 0
+
+    def table(self, snapshots: pd.DataFrame) -> pd.DataFrame:
+        """Return one row per part: from, to, rows, leads, converted rows and their share."""
+        mature = snapshots["mature"].to_numpy()
+        neither = np.setdiff1d(np.flatnonzero(mature), np.concatenate([self.train, self.test]))
+        parts = {"train": self.train, "gap (not used)": neither, "test": self.test}
+        return pd.DataFrame([_part_row(name, snapshots.iloc[rows]) for name, rows in parts.items()])
+
+
+def temporal_split(snapshots: pd.DataFrame, *, test_share: float, gap_days: int) -> Split:
+    """Split labelled snapshots by date.
+
+    Parameters
+    ----------
+    snapshots : frame with as_of, label, mature.
+    test_share : share of the mature rows to test on, the newest; rows of one date stay together.
+    gap_days : at least the horizon, so that every label seen in training was settled before the test begins.
+
+    Raises
+    ------
+    NotEnoughEvidence : a side holds no rows.
+    """
+    _check_share(test_share)
+    mature = snapshots["mature"].to_numpy()
+    if not mature.any():
+        raise NotEnoughEvidence(
+            "No label is mature: every horizon reaches past the data.",
+            found=f"{len(snapshots):,} snapshots",
+            remedy="choose a shorter `horizon_days` or a later `as_of`.",
+        )
+    dates = snapshots["as_of"]
+    start = dates[mature].quantile(1 - test_share, interpolation="higher")
+    train = mature & (dates + pd.Timedelta(days=gap_days) <= start).to_numpy()
+    test = mature & (dates >= start).to_numpy()
+    if not train.any():
+        raise NotEnoughEvidence(
+            f"Nothing is left to train on before a gap of {gap_days} days.",
+            found=f"mature snapshots from {dates[mature].min():%Y-%m-%d}, test from {start:%Y-%m-%d}",
+            remedy="choose a smaller `test_share` or a shorter `horizon_days`, or bring more history.",
+        )
+    return Split("temporal", np.flatnonzero(train), np.flatnonzero(test), start, gap_days)
+
+
+def ordered_split(snapshots: pd.DataFrame, order: pd.Series, *, test_share: float) -> Split:
+    """Split one-row-per-lead snapshots by order of entry (a date or a running number): the newest are tested.
+
+    There is no gap, because nobody knows when these labels were settled; the report has to say so.
+    """
+    _check_share(test_share)
+    mature = np.flatnonzero(snapshots["mature"].to_numpy())
+    ranks = order.to_numpy()[mature].argsort(kind="stable")
+    cut = round(len(mature) * (1 - test_share))
+    return Split("ordered", np.sort(mature[ranks[:cut]]), np.sort(mature[ranks[cut:]]))
+
+
+def random_split(snapshots: pd.DataFrame, *, test_share: float, seed: int) -> Split:
+    """Split rows by lot, as most published work does: shown beside the temporal split, never used to decide."""
+    _check_share(test_share)
+    mature = np.flatnonzero(snapshots["mature"].to_numpy())
+    shuffled = np.random.default_rng(seed).permutation(mature)
+    cut = round(len(mature) * (1 - test_share))
+    return Split("random", np.sort(shuffled[:cut]), np.sort(shuffled[cut:]))
+
+
+def check_enough(snapshots: pd.DataFrame, split: Split, *, minimum: int = MIN_OUTCOMES) -> None:
+    """Check that both sides hold enough leads that converted and enough that did not.
+
+    Raises
+    ------
+    NotEnoughEvidence : a side holds fewer than `minimum` of either.
+    """
+    for side, rows in (("train", split.train), ("test", split.test)):
+        part = snapshots.iloc[rows]
+        converted = part.loc[part["label"].eq(True), "lead_id"].nunique()
+        others = part.loc[part["label"].eq(False), "lead_id"].nunique()
+        if min(converted, others) < minimum:
+            raise NotEnoughEvidence(
+                f"Too few outcomes to {side} on: at least {minimum} converted and {minimum} other leads are needed.",
+                found=f"{converted} converted and {others} others in the {side} part",
+                remedy="bring more history, choose a shorter `horizon_days` or a larger share for that part.",
+            )
+
+
+def _part_row(name: str, rows: pd.DataFrame) -> dict[str, object]:
+    return {
+        "part": name,
+        "from": rows["as_of"].min(),
+        "to": rows["as_of"].max(),
+        "rows": len(rows),
+        "leads": rows["lead_id"].nunique(),
+        "converted": int(rows["label"].sum()),
+        "share": float(rows["label"].astype("float64").mean()) if len(rows) else np.nan,
+    }
+
+
+def _check_share(test_share: float) -> None:
+    if not 0 < test_share < 1:
+        raise ParameterError(
+            "`test_share` must lie between 0 and 1.", found=str(test_share), remedy="write a share such as 0.3."
+        )
