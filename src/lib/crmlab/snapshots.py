@@ -2,7 +2,7 @@
 
 One row per (lead, as_of) while the lead is open. A lead is open at `as_of` when it was created strictly before and
 neither converted nor given up strictly before. The label looks the other way: it is true when the lead converts
-strictly after `as_of` and within `horizon_days`. A label is *mature* when its whole window lies before the end of what
+strictly after `as_of` and within `horizon_days`. A label is *mature* when its whole window has passed by the end of what
 the study may see; otherwise it is censored and never counted as a failure. A lead that converts at the very instant of
 `as_of` is neither visible nor ahead: its row stays, censored.
 """
@@ -109,7 +109,7 @@ def label_snapshots(
     ----------
     rows : frame with lead_id and as_of.
     leads : canonical leads as known at the study's `as_of`.
-    as_of : the end of what the study may see; windows that reach to it or past it are censored.
+    as_of : the end of what the study may see; windows that reach past it are censored.
     horizon_days : length of the window in days; the label is true for `row.as_of < converted_at <= row.as_of + horizon`.
     """
     converted = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", validate="m:1")[
@@ -117,7 +117,7 @@ def label_snapshots(
     ]
     converted.index = rows.index
     window_end = rows["as_of"] + pd.Timedelta(days=horizon_days)
-    mature = (window_end < as_instant(as_of)) & (converted != rows["as_of"])
+    mature = (window_end <= as_instant(as_of)) & (converted != rows["as_of"])
     label = ((converted > rows["as_of"]) & (converted <= window_end)).astype("boolean").where(mature)
     return rows.assign(label=label, mature=mature)
 
