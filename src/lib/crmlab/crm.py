@@ -1,6 +1,6 @@
 """A CRM as the study sees it: canonical tables, and nothing that was not yet known at `as_of`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -83,6 +83,11 @@ class Crm:
         """Return what was known of a table strictly before `as_of` (see `cut_table`)."""
         unsafe = [c for c in self[name] if c.startswith("x_") and self.known_of(c) != "creation"]
         return cut_table(name, self[name].drop(columns=unsafe), as_of=as_of)
+
+    def cut(self, *, as_of: str | pd.Timestamp) -> "Crm":
+        """Return this CRM as it stood just before `as_of`: every table cut by `at`, nothing newer left in it."""
+        tables = {name: self.at(name, as_of=as_of) for name in TABLES}
+        return replace(self, _read=tables)
 
     def known_of(self, own_column: str) -> str:
         """Return when an own column is known: "creation", "today" or "unknown"."""

@@ -2,9 +2,9 @@
 
 One row per (lead, as_of) while the lead is open. A lead is open at `as_of` when it was created strictly before and
 neither converted nor given up strictly before. The label looks the other way: it is true when the lead converts
-strictly after `as_of` and within `horizon_days`. A label is *mature* when its whole window has passed by the end of what
-the study may see; otherwise it is censored and never counted as a failure. A lead that converts at the very instant of
-`as_of` is neither visible nor ahead: its row stays, censored.
+strictly after `as_of` and within `horizon_days`. A label is *mature* when its whole window has passed by the end of
+what the study may see; otherwise it is censored and never counted as a failure. A lead that converts at the very
+instant of `as_of` is neither visible nor ahead: its row stays, censored.
 """
 
 import numpy as np
@@ -110,7 +110,8 @@ def label_snapshots(
     rows : frame with lead_id and as_of.
     leads : canonical leads as known at the study's `as_of`.
     as_of : the end of what the study may see; windows that reach past it are censored.
-    horizon_days : length of the window in days; the label is true for `row.as_of < converted_at <= row.as_of + horizon`.
+    horizon_days : length of the window in days; the label is true for
+        `row.as_of < converted_at <= row.as_of + horizon_days`.
     """
     converted = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", validate="m:1")[
         "converted_at"
