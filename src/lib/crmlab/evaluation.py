@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
-from crmlab.metrics import METRICS, bootstrap_metrics, calibration_table, lift_table, log_loss
-from crmlab.models import make_models
+from crmlab.metrics import METRICS, bootstrap_metrics, calibration_table, lift_table, log_loss, log_loss_difference
+from crmlab.models import FLOORS, make_models
 from crmlab.schema import NotEnoughEvidence
 from crmlab.splits import Split, check_enough, ordered_split, random_split, temporal_split
 
@@ -34,6 +34,7 @@ class Comparison:
     ----------
     split : rows trained and tested on.
     y : outcomes of the test rows, 0 or 1.
+    groups : lead of each test row.
     predictions : model → probabilities of the test rows; the oracle is among them where the truth is known.
     metrics : tidy frame of `bootstrap_metrics`, differences from the base rate.
     inner : model and its log loss on the newest part of the training rows, which decides.
@@ -42,6 +43,7 @@ class Comparison:
 
     split: Split
     y: np.ndarray
+    groups: np.ndarray
     predictions: dict[str, np.ndarray]
     metrics: pd.DataFrame
     inner: pd.DataFrame
@@ -53,13 +55,25 @@ class Comparison:
         return table.loc[(metric, model or self.chosen)]
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per model with the value and the interval of each metric, best log loss first."""
-        wide = self.metrics.pivot(index="model", columns="metric", values=["value", "low", "high"])
-        parts = {}
-        for metric in METRICS:
-            parts[metric] = wide[("value", metric)]
-            parts[f"{metric} interval"] = list(zip(wide[("low", metric)], wide[("high", metric)], strict=True))
-        return pd.DataFrame(parts, index=wide.index).sort_values("log loss").reset_index()
+        """Return one row per model, best log loss first; each metric as (value, low, high)."""
+        order = self.metrics[self.metrics["metric"] == "log loss"].sort_values("value", kind="stable")["model"]
+        estimates = zip(self.metrics["value"], self.metrics["low"], self.metrics["high"], strict=True)
+        wide = self.metrics.assign(estimate=list(estimates)).pivot(index="model", columns="metric", values="estimate")
+        return wide.loc[order, list(METRICS)].rename_axis(columns=None).reset_index()
+
+    def against_floors(self, *, n_bootstrap: int, seed: int) -> pd.DataFrame:
+        """Return how much lower the chosen model's log loss is than each floor's, on the same test rows.
+
+        Returns
+        -------
+        Frame: floor, difference (value, low, high; negative is better), beaten (the whole interval is below zero).
+        """
+        rows = []
+        for floor in (f for f in FLOORS if f != self.chosen):
+            pair = (self.y, self.predictions[self.chosen], self.predictions[floor], self.groups)
+            estimate = log_loss_difference(*pair, n=n_bootstrap, seed=seed)
+            rows.append((floor, estimate, estimate[2] < 0))
+        return pd.DataFrame(rows, columns=["floor", "difference", "beaten"])
 
     def calibration(self, model: str | None = None) -> pd.DataFrame:
         """Return predicted against observed shares of one model on the test rows."""
@@ -82,7 +96,7 @@ def choose_split(crm: Crm, snapshots: pd.DataFrame, *, label: str, test_share: f
     if label == "within_horizon":
         split = temporal_split(snapshots, test_share=test_share, gap_days=horizon_days)
     else:
-        split = ordered_split(snapshots, _entry_order(crm, snapshots), test_share=test_share)
+        split = ordered_split(snapshots, entry_order(crm, snapshots), test_share=test_share)
     check_enough(snapshots, split)
     return split
 
@@ -92,9 +106,9 @@ def compare_models(
     snapshots: pd.DataFrame,
     split: Split,
     *,
+    order: pd.Series,
     n_bootstrap: int,
     seed: int,
-    order: pd.Series | None = None,
     oracle: np.ndarray | None = None,
 ) -> Comparison:
     """Fit every model on the training rows and measure it on the test rows.
@@ -105,13 +119,12 @@ def compare_models(
     Parameters
     ----------
     features, snapshots : row for row the same (lead, as_of).
+    order : what puts the rows in order from old to new (see `entry_order`).
     n_bootstrap : resamples of leads for the intervals.
-    order : what the rows are ordered by inside training; the snapshots' `as_of` unless told.
     oracle : true probabilities, row for row, where they are known.
     """
     models = make_models(features, seed=seed)
     labels = snapshots["label"].astype("float64").to_numpy()
-    order = snapshots["as_of"] if order is None else order
     bench = _Bench(features, labels, snapshots.assign(order=order), split, seed)
     inner = bench.inner_losses(models)
     predictions = {name: bench.fit_predict(make(), split.train, split.test) for name, make in models.items()}
@@ -121,7 +134,27 @@ def compare_models(
     groups = snapshots["lead_id"].to_numpy()[split.test]
     metrics = bootstrap_metrics(y, predictions, groups, reference="base rate", n=n_bootstrap, seed=seed)
     chosen = inner.sort_values("inner log loss", kind="stable")["model"].iloc[0]
-    return Comparison(split, y, predictions, metrics, inner, chosen)
+    return Comparison(split, y, groups, predictions, metrics, inner, chosen)
+
+
+def entry_order(crm: Crm, snapshots: pd.DataFrame) -> pd.Series:
+    """Return what orders the rows from old to new: their date, or the running number where a source has no dates.
+
+    Raises
+    ------
+    NotEnoughEvidence : the source knows neither for every lead.
+    """
+    if snapshots["as_of"].notna().all():
+        return snapshots["as_of"]
+    leads = crm["leads"][["lead_id", "sequence"]]
+    order = snapshots[["lead_id"]].merge(leads, on="lead_id", how="left", validate="m:1")["sequence"]
+    if order.isna().any():
+        raise NotEnoughEvidence(
+            "The source does not say in which order its leads came, so no model can be tested on newer leads.",
+            found=f"neither `created_at` nor `sequence` is filled on {int(order.isna().sum()):,} leads",
+            remedy="map one of them; a running number of the records serves as `sequence`.",
+        )
+    return order.set_axis(snapshots.index)
 
 
 def oracle_probabilities(crm: Crm, snapshots: pd.DataFrame, *, horizon_days: int) -> np.ndarray | None:
@@ -152,19 +185,6 @@ def split_gap(honest: Comparison, claimed: Comparison) -> pd.DataFrame:
     right = claimed.metrics.rename(columns=names)[["model", "metric", *names.values()]]
     both = left.merge(right, on=["model", "metric"], validate="1:1")
     return both.assign(difference=both["random"] - both["honest"])
-
-
-def _entry_order(crm: Crm, snapshots: pd.DataFrame) -> pd.Series:
-    leads = crm["leads"]
-    column = next((c for c in ("created_at", "sequence") if leads[c].notna().all() and len(leads)), None)
-    if column is None:
-        raise NotEnoughEvidence(
-            "The source does not say in which order its leads came, so no model can be tested on newer leads.",
-            found="neither `created_at` nor `sequence` is filled on every lead",
-            remedy="map one of them; a running number of the records serves as `sequence`.",
-        )
-    rows = snapshots[["lead_id"]].merge(leads[["lead_id", column]], on="lead_id", how="left", validate="m:1")
-    return rows[column].set_axis(snapshots.index)
 
 
 @dataclass(frozen=True)

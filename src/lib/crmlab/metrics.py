@@ -20,6 +20,7 @@ __all__ = [
     "lift",
     "lift_table",
     "log_loss",
+    "log_loss_difference",
     "roc_auc",
 ]
 
@@ -132,6 +133,16 @@ def bootstrap_metrics(
     rows = [_measured(model, metric, y, predictions, samples, reference) for metric in METRICS for model in predictions]
     names = ["model", "metric", "value", "low", "high", "difference", "difference_low", "difference_high", "n"]
     return pd.DataFrame(rows, columns=names)
+
+
+def log_loss_difference(
+    y: np.ndarray, p: np.ndarray, q: np.ndarray, groups: np.ndarray, *, n: int, seed: int
+) -> tuple[float, float, float]:
+    """Return the mean log loss of `p` minus that of `q` with its paired 95 % interval; negative when `p` is better."""
+    p, q = (np.clip(x, _EPS, 1 - _EPS) for x in (p, q))
+    gap = np.where(y == 1, np.log(q) - np.log(p), np.log1p(-q) - np.log1p(-p))
+    samples = np.array([np.average(gap, weights=w) for w in bootstrap_weights(groups, n=n, seed=seed)])
+    return (float(gap.mean()), *_interval(samples))
 
 
 def calibration_table(y: np.ndarray, p: np.ndarray, *, bins: int = _BINS) -> pd.DataFrame:

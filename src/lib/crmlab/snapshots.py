@@ -20,6 +20,7 @@ __all__ = [
     "censoring_table",
     "label_snapshots",
     "open_snapshots",
+    "outcome_words",
     "snapshot_dates",
 ]
 
@@ -121,6 +122,15 @@ def label_snapshots(
     mature = (window_end <= as_instant(as_of)) & (converted != rows["as_of"])
     label = ((converted > rows["as_of"]) & (converted <= window_end)).astype("boolean").where(mature)
     return rows.assign(label=label, mature=mature)
+
+
+def outcome_words(label: str, *, horizon_days: int) -> str:
+    """Return what is predicted, in words.
+
+    >>> outcome_words("within_horizon", horizon_days=90)
+    'conversion within 90 days'
+    """
+    return f"conversion within {horizon_days} days" if label == "within_horizon" else "conversion at some time"
 
 
 def censoring_table(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crmlab.schema import NotEnoughEvidence, ParameterError
+from crmlab.schema import DataError, NotEnoughEvidence, ParameterError
 
-__all__ = ["MIN_OUTCOMES", "Split", "check_enough", "ordered_split", "random_split", "temporal_split"]
+__all__ = ["MIN_OUTCOMES", "Split", "check_enough", "check_split", "ordered_split", "random_split", "temporal_split"]
 
 MIN_OUTCOMES = 40
 """Fewest converted, and fewest not converted, leads on either side of a split (Dynamics 365 asks for the same)."""
@@ -111,6 +111,29 @@ def check_enough(snapshots: pd.DataFrame, split: Split, *, minimum: int = MIN_OU
                 found=f"{converted} converted and {others} others in the {side} part",
                 remedy="bring more history, choose a shorter `horizon_days` or a larger share for that part.",
             )
+
+
+def check_split(snapshots: pd.DataFrame, split: Split, *, horizon_days: int) -> None:
+    """Check what must hold before anything is fitted.
+
+    Raises
+    ------
+    DataError : a (lead, as_of) stands twice, a row without a mature label is used, a row is on both sides, or a
+        training label was settled after the test began.
+    """
+    used = np.concatenate([split.train, split.test])
+    train = snapshots.iloc[split.train]
+    settled = train["as_of"] + pd.Timedelta(days=horizon_days)
+    laws = {
+        "one row per lead and date": not snapshots.duplicated(["lead_id", "as_of"]).any(),
+        "no row is on both sides": len(np.unique(used)) == len(used),
+        "every row used has a mature label": bool(snapshots["mature"].to_numpy()[used].all()),
+        "training labels were settled before the test began": split.test_start is pd.NaT
+        or bool((settled <= split.test_start).all()),
+    }
+    broken = [law for law, holds in laws.items() if not holds]
+    if broken:
+        raise DataError("The rows do not keep what the comparison needs.", found=f"broken: {'; '.join(broken)}")
 
 
 def _part_row(name: str, rows: pd.DataFrame) -> dict[str, object]:
