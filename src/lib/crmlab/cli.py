@@ -1,0 +1,190 @@
+"""The front door: `crmlab run lead` and its neighbours. Heavy imports wait until a command needs them."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crmlab.run import DEFAULT_JOBS, DEFAULT_TIMEOUT
+
+__all__ = ["build_parser", "main"]
+
+FAILED, USAGE = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0 done, 1 an error that is explained, 2 usage, 128 + n after signal n."""
+    options = build_parser().parse_args(arguments)
+    from crmlab.schema import CrmlabError
+
+    try:
+        return options.command(options)
+    except CrmlabError as error:
+        print(f"crmlab: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("crmlab: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="crmlab", description="Turn a company's CRM history into scores that people can trust."
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    _add_run(commands)
+    _add(commands, "studies", _studies, "list the studies in params/")
+    check = _add(commands, "check", _check, "say what is wrong with a source's data, all at once")
+    check.add_argument("source", help="a name in params/sources/, or a path to a mapping file")
+    notebooks = _add(commands, "notebooks", _notebooks, "check that the source notebooks keep their contract")
+    notebooks.add_argument("action", choices=["check"])
+    notebooks.add_argument("--fix", action="store_true", help="remove outputs, counters and traces of runs")
+    _add(commands, "examples", _examples, "run the small lead study and renew reports/examples/")
+    dictionary = _add(commands, "dictionary", _dictionary, "write docs/data_dictionary.md from the schema")
+    dictionary.add_argument("--check", action="store_true", help="write nothing; fail if the file is not current")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __init__(self, **options: object) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"crmlab {version('crmlab')}\n")
+
+
+def _add(commands: argparse._SubParsersAction, name: str, command: Callable, words: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = _add(commands, "run", _run, "run a study's notebooks and write its report")
+    run.add_argument("study", help="a name in params/, or a path to a params file")
+    run.add_argument(
+        "-p",
+        dest="overrides",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="another value for one parameter",
+    )
+    run.add_argument(
+        "--jobs", type=_positive, default=DEFAULT_JOBS, metavar="N", help="notebooks at once (default: %(default)s)"
+    )
+    run.add_argument("--force", action="store_true", help="run again what has not changed")
+    run.add_argument(
+        "--timeout",
+        type=_positive,
+        default=DEFAULT_TIMEOUT,
+        metavar="SECONDS",
+        help="the longest that one cell may take (default: %(default)s)",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _run(options: argparse.Namespace) -> int:
+    from crmlab.run.runner import Interrupted, run_study
+
+    try:
+        finished = run_study(
+            options.study, overrides=options.overrides, jobs=options.jobs, force=options.force, timeout=options.timeout
+        )
+    except Interrupted as stop:
+        print("crmlab: interrupted before there was anything to report; run again to resume.", file=sys.stderr)
+        return 128 + stop.signum
+    from crmlab.run.summary import summary
+
+    lines, errors = summary(finished, here=Path.cwd())
+    for line in errors:
+        print(f"crmlab: {line}", file=sys.stderr)
+    for line in lines:
+        print(line)
+    if finished.signum:
+        return 128 + finished.signum
+    return 0 if finished.outcome in ("finished", "unchanged") else FAILED
+
+
+def _studies(_: argparse.Namespace) -> int:
+    from crmlab import project
+    from crmlab.run.params import load_study, study_files
+
+    rows = [("study", "title", "source", "as of")]
+    for name, path in study_files(project.root() / "params").items():
+        study = load_study(path)
+        rows.append((name, study.title, *(str(study.values.get(key, "")) for key in ("source", "as_of"))))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from crmlab import sources
+
+    problems = sources.check_source(options.source, today=datetime.now(UTC).replace(tzinfo=None))
+    print(sources.format_problems(problems))
+    return FAILED if (problems["severity"] == "error").any() else 0
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    from crmlab import project
+    from crmlab.run.contract import check_folder
+
+    problems, fixed = check_folder(project.root(), fix=options.fix)
+    for path in fixed:
+        print(f"{path}: outputs and traces of runs removed")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print("The notebooks keep their contract.")
+    return FAILED if problems else 0
+
+
+def _examples(_: argparse.Namespace) -> int:
+    from crmlab import project
+    from crmlab.run.examples import write_examples
+    from crmlab.run.runner import Interrupted
+
+    try:
+        folder, changed = write_examples()
+    except Interrupted as stop:
+        return 128 + stop.signum
+    where = folder.relative_to(project.root())
+    print(f"{where}: {', '.join(changed)} written" if changed else f"{where} is current; no byte changed.")
+    return 0
+
+
+def _dictionary(options: argparse.Namespace) -> int:
+    from crmlab import project
+    from crmlab.run.files import write_atomic
+    from crmlab.schema import RunError, dictionary_markdown
+
+    path = project.root() / "docs" / "data_dictionary.md"
+    current = path.is_file() and path.read_text(encoding="utf-8") == dictionary_markdown()
+    if options.check and not current:
+        raise RunError("docs/data_dictionary.md does not show the schema as it is.", remedy="run `crmlab dictionary`.")
+    if not current:
+        write_atomic(path, dictionary_markdown())
+    print(f"docs/data_dictionary.md {'is current' if current else 'written'}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
