@@ -1,0 +1,30 @@
+"""What a notebook shows and a reviewer reads: tables that escape, figures with words, the answer first."""
+
+from .figures import figure, use_style
+from .formats import date, estimate, interval, money, number, percent
+from .index import build_index
+from .opening import Book, start
+from .page import render
+from .records import metrics_of, record
+from .statements import headline, sentence
+from .tables import table
+
+__all__ = [
+    "Book",
+    "build_index",
+    "date",
+    "estimate",
+    "figure",
+    "headline",
+    "interval",
+    "metrics_of",
+    "money",
+    "number",
+    "percent",
+    "record",
+    "render",
+    "sentence",
+    "start",
+    "table",
+    "use_style",
+]
