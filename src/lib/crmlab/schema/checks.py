@@ -20,6 +20,20 @@ _DTYPES = {
     "boolean": "boolean",
     "time": "datetime64[us]",
 }
+_OWN_KINDS = {
+    "string": "text",
+    "mixed": "text",
+    "mixed-integer": "text",
+    "empty": "text",
+    "integer": "number",
+    "floating": "number",
+    "mixed-integer-float": "number",
+    "decimal": "number",
+    "boolean": "boolean",
+    "datetime": "time",
+    "datetime64": "time",
+}
+_MAX_EXACT = 2**53  # beyond it a float has lost digits of a whole number
 
 
 def empty_table(name: str) -> pd.DataFrame:
@@ -30,14 +44,17 @@ def empty_table(name: str) -> pd.DataFrame:
 def conform_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return `frame` as the canonical table `name`: columns in order, typed, checked.
 
-    Missing optional columns are added empty. Own columns (`x_…`) follow the canonical ones where the table allows them.
+    Missing optional columns are added empty. Own columns (`x_…`) follow the canonical ones where the table allows them,
+    as `str`, float64, boolean or datetime64[us]. Whole numbers given as identifiers become "1", never "1.0". Times with
+    a zone are brought to UTC.
 
     Raises
     ------
-    DataError : an unknown or missing column, a value of the wrong type, an empty required value, a repeated key, a
-        value outside the allowed list or range. Messages count rows and never show values of personal columns.
+    DataError : an unknown, missing or repeated column, a value of the wrong type, an empty required value, a repeated
+        key, a value outside the allowed list or range. Messages count rows and never show values of personal columns.
     """
     spec = table(name)
+    _check_no_column_twice(spec, frame)
     own = _own_columns(spec, frame)
     missing = [c.name for c in spec.columns if c.required and c.name not in frame]
     if missing:
@@ -47,8 +64,10 @@ def conform_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
             remedy="map a column of your data to each of them.",
         )
     typed = {c.name: _typed(name, c, frame) for c in spec.columns}
-    result = pd.DataFrame(typed | {c: frame[c].reset_index(drop=True) for c in own})
-    _check(spec, result)
+    result = pd.DataFrame(typed | {c: _typed(name, _own_column(c, frame[c]), frame) for c in own})
+    _check_required(spec, result)
+    _check_keys(spec, result)
+    _check_values(spec, result)
     return result
 
 
@@ -93,6 +112,24 @@ def _own_columns(spec: Table, frame: pd.DataFrame) -> list[str]:
     return extra
 
 
+def _check_no_column_twice(spec: Table, frame: pd.DataFrame) -> None:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise DataError(
+            f"Table `{spec.name}` has the column `{twice[0]}` twice.",
+            found=f"columns {', '.join(map(str, frame.columns))}",
+            remedy="rename or leave out one of them.",
+        )
+
+
+def _own_column(name: str, values: pd.Series) -> Column:
+    """Return the declaration of an own column; what it holds decides its kind."""
+    plain = values.astype(values.cat.categories.dtype) if isinstance(values.dtype, pd.CategoricalDtype) else values
+    inferred = pd.api.types.infer_dtype(plain, skipna=True)
+    # An own column may hold anything about anyone, so its values are never shown.
+    return Column(name, _OWN_KINDS.get(inferred, inferred), "", known="", personal=True)
+
+
 def _typed(table_name: str, column: Column, frame: pd.DataFrame) -> pd.Series:
     if column.name not in frame:
         return pd.Series([None] * len(frame), dtype=_DTYPES[column.kind])
@@ -104,27 +141,63 @@ def _typed(table_name: str, column: Column, frame: pd.DataFrame) -> pd.Series:
             f"Column `{table_name}.{column.name}` must hold {_in_words(column)}.",
             found=_found(values, column, error),
             remedy="correct the values, or the column's type, format or unit in the mapping.",
-        ) from error
+        ) from (None if column.personal else error)  # the cause would show the value
 
 
 def _cast(values: pd.Series, kind: str) -> pd.Series:
-    if kind == "time" and not pd.api.types.is_datetime64_any_dtype(values) and values.notna().any():
-        raise TypeError("not timestamps")
-    if kind == "time" and getattr(values.dtype, "tz", None) is not None:
-        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-    if kind in ("number", "integer") and not pd.api.types.is_numeric_dtype(values):
-        values = pd.to_numeric(values)
-    if kind in ("id", "text", "category") and pd.api.types.is_float_dtype(values) and values.notna().any():
-        raise TypeError("numbers with decimals")
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
-    return values.astype(_DTYPES[kind])
+        values = values.astype(object)
+    if kind == "time":
+        return _as_time(values)
+    if kind in ("number", "integer"):
+        return _as_number(values).astype(_DTYPES[kind])
+    if kind == "boolean":
+        return values.astype("boolean")
+    if kind in ("id", "text", "category"):
+        return _as_text(values)
+    raise TypeError(f"{kind} values are neither text, numbers, true or false, nor timestamps")
+
+
+def _as_time(values: pd.Series) -> pd.Series:
+    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in ("datetime", "datetime64"):
+        values = pd.to_datetime(values, utc=True)
+    if not pd.api.types.is_datetime64_any_dtype(values) and values.notna().any():
+        raise TypeError("not timestamps")
+    if getattr(values.dtype, "tz", None) is not None:
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    return values.astype(_DTYPES["time"])
+
+
+def _as_number(values: pd.Series) -> pd.Series:
+    if not pd.api.types.is_numeric_dtype(values):
+        if values.dtype != object and not pd.api.types.is_string_dtype(values):
+            raise TypeError("not numbers")
+        values = pd.to_numeric(values)
+    if pd.api.types.is_complex_dtype(values) or values.isin([float("inf"), float("-inf")]).any():
+        raise ValueError("not finite real numbers")
+    return values
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    """Return text. Whole numbers that a gap had turned into floats lose their `.0` again."""
+    if pd.api.types.is_float_dtype(values) or values.dtype == object:
+        values = values.astype(object).map(_plain_text, na_action="ignore")
+    return values.astype("str")
+
+
+def _plain_text(value: object) -> str:
+    if isinstance(value, float):
+        if not value.is_integer() or abs(value) > _MAX_EXACT:
+            raise TypeError("numbers with decimals, or too long to be exact")
+        return str(int(value))
+    if isinstance(value, bytes | list | dict | set | tuple):
+        raise TypeError(f"{type(value).__name__} values")
+    return str(value)
 
 
 def _in_words(column: Column) -> str:
-    return {"time": "timestamps", "number": "numbers", "integer": "whole numbers", "boolean": "true or false"}.get(
-        column.kind, "text"
-    )
+    words = {"time": "timestamps", "number": "numbers", "integer": "whole numbers", "boolean": "true or false"}
+    return words.get(column.kind, "text")
 
 
 def _found(values: pd.Series, column: Column, error: Exception) -> str:
@@ -136,34 +209,15 @@ def _found(values: pd.Series, column: Column, error: Exception) -> str:
     return f"{values.dtype} values; {error}"
 
 
-def _check(spec: Table, frame: pd.DataFrame) -> None:
-    """Run the pandera schema and turn its first kind of failure into an error a person can act on."""
-    _check_keys(spec, frame)
-    import pandera.pandas as pa
-
-    try:
-        pandera_schema(spec.name).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        raise DataError(*_first_failure(spec, frame, error.failure_cases)) from None
-
-
-def _first_failure(spec: Table, frame: pd.DataFrame, cases: pd.DataFrame) -> "tuple[str]":
-    name = cases["column"].iloc[0]
-    column = spec[name]
-    rows = cases[cases["column"] == name]
-    share = f"{rows['index'].nunique():,} of {len(frame):,} rows"
-    if column.required and frame[name].isna().any():
-        return (f"Column `{spec.name}.{name}` may not be empty: it is in {frame[name].isna().sum():,} of {len(frame):,} rows.",)
-    example = "" if column.personal else f", such as {str(rows['failure_case'].iloc[0])!r}"
-    return (f"Column `{spec.name}.{name}` must be {_allowed(column)}: it is not in {share}{example}.",)
-
-
-def _allowed(column: Column) -> str:
-    if column.values:
-        return f"one of {', '.join(column.values)}"
-    low = "" if column.low is None else f"at least {column.low:g}"
-    high = "" if column.high is None else f"at most {column.high:g}"
-    return " and ".join(filter(None, (low, high)))
+def _check_required(spec: Table, frame: pd.DataFrame) -> None:
+    for column in spec.columns:
+        empty = int(frame[column.name].isna().sum()) if column.required else 0
+        if empty:
+            raise DataError(
+                f"Column `{spec.name}.{column.name}` may not be empty.",
+                found=f"{empty:,} of {len(frame):,} rows without a value",
+                remedy="fill the rows or leave them out of the file, or map another column.",
+            )
 
 
 def _check_keys(spec: Table, frame: pd.DataFrame) -> None:
@@ -172,6 +226,36 @@ def _check_keys(spec: Table, frame: pd.DataFrame) -> None:
         first = int(repeated.to_numpy().argmax()) + 1
         raise DataError(
             f"Table `{spec.name}` must have one row per {' and '.join(spec.key)}.",
-            found=f"{int(repeated.sum()):,} of {len(frame):,} rows share their key with another; the first is row {first:,}",
+            found=f"{int(repeated.sum()):,} of {len(frame):,} rows share their key with another; "
+            f"the first is row {first:,}",
             remedy="remove the repeated rows, or choose a key that tells them apart.",
         )
+
+
+def _check_values(spec: Table, frame: pd.DataFrame) -> None:
+    """Run the pandera schema and turn its first failure into an error that a person can act on."""
+    import pandera.pandas as pa
+
+    try:
+        pandera_schema(spec.name).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        raise _first_failure(spec, frame, error.failure_cases) from None
+
+
+def _first_failure(spec: Table, frame: pd.DataFrame, cases: pd.DataFrame) -> DataError:
+    column = spec[cases["column"].iloc[0]]
+    rows = cases[cases["column"] == column.name]
+    example = "" if column.personal else f", such as {str(rows['failure_case'].iloc[0])!r}"
+    return DataError(
+        f"Column `{spec.name}.{column.name}` must be {_allowed(column)}.",
+        found=f"{rows['index'].nunique():,} of {len(frame):,} rows with another value{example}",
+        remedy="correct the values, or map them in the source.",
+    )
+
+
+def _allowed(column: Column) -> str:
+    if column.values:
+        return f"one of {', '.join(column.values)}"
+    low = "" if column.low is None else f"at least {column.low:g}"
+    high = "" if column.high is None else f"at most {column.high:g}"
+    return " and ".join(filter(None, (low, high)))

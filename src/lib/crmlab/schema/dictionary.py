@@ -10,9 +10,9 @@ _HEAD = """# Data dictionary
 Written by `crmlab dictionary` from `crmlab.schema`; do not edit by hand.
 
 Times are naive UTC; a date without a time of day counts as known at the end of that day. A fact is visible at `as_of`
-when it was known strictly before. *Today only* marks a column that holds its latest value: it is **not as-of-safe**, and
-features that need history refuse it. *Personal* marks what identifies or describes a natural person: it never appears
-in a report. Tables marked *open* also take columns of your own, named `x_…`.
+when it was known strictly before. *Today only* marks a column that holds its latest value: it is **not as-of-safe**,
+and features that need history refuse it. *Personal* marks what identifies or describes a natural person: it never
+appears in a report. Tables marked *open* also take columns of your own, named `x_…`.
 """
 
 

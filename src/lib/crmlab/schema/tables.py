@@ -107,7 +107,12 @@ _LEADS = Table(
         column("notes", "text", "Free text of the sales team.", TODAY, personal=True),
     ),
     open_columns=True,
-    references={"account_id": "accounts", "contact_id": "contacts", "owner_id": "reps", "opportunity_id": "opportunities"},
+    references={
+        "account_id": "accounts",
+        "contact_id": "contacts",
+        "owner_id": "reps",
+        "opportunity_id": "opportunities",
+    },
 )
 
 _OPPORTUNITIES = Table(
@@ -126,7 +131,15 @@ _OPPORTUNITIES = Table(
         column("amount", "number", "Value today; its history stands in changes.", TODAY, unit="EUR", low=0),
         column("margin_rate", "number", "Expected margin over amount, today.", TODAY, unit="share", low=-1, high=1),
         column("owner_id", "id", "Rep who owns the deal today; its history stands in changes.", TODAY),
-        column("owner_probability", "number", "Owner's own estimate today; history in changes.", TODAY, unit="share", low=0, high=1),
+        column(
+            "owner_probability",
+            "number",
+            "Owner's own estimate today; history in changes.",
+            TODAY,
+            unit="share",
+            low=0,
+            high=1,
+        ),
         column("stage", "category", "Stage today; its history stands in changes.", TODAY, values=OPPORTUNITY_STAGES),
         column("expected_close_at", "time", "Owner's expected closing date today.", TODAY, unit="UTC", planned=True),
         column("competitor", "category", "Main competitor known today.", TODAY),
@@ -168,7 +181,14 @@ _INTERACTIONS = Table(
         column("account_id", "id", "Company it belongs to.", "known_at"),
         column("rep_id", "id", "Rep who took part.", "known_at"),
         column("ts", "time", "When it took place.", "known_at", unit="UTC", required=True),
-        column("known_at", "time", "When it was entered; calls are often logged days later.", "known_at", unit="UTC", required=True),
+        column(
+            "known_at",
+            "time",
+            "When it was entered; calls are often logged days later.",
+            "known_at",
+            unit="UTC",
+            required=True,
+        ),
         column("type", "category", "Kind of interaction.", "known_at", required=True),
         column("direction", "category", "in: from the prospect; out: from the firm.", "known_at", values=DIRECTIONS),
         column("duration", "number", "Length of a call or meeting.", "known_at", unit="minutes", low=0),
@@ -305,9 +325,20 @@ _TARGETS = Table(
         column("target_id", "id", "Identifier of the target.", "set_at", required=True),
         column("rep_id", "id", "Rep; empty for a team or the whole firm.", "set_at"),
         column("team", "category", "Team; empty for a rep or the whole firm.", "set_at"),
-        column("measure", "category", "What is counted.", "set_at", required=True, values=("won_amount", "won_deals", "converted_leads")),
-        column("period_start_at", "time", "First day of the period.", "set_at", unit="UTC", planned=True, required=True),
-        column("period_end_at", "time", "First day after the period.", "set_at", unit="UTC", planned=True, required=True),
+        column(
+            "measure",
+            "category",
+            "What is counted.",
+            "set_at",
+            required=True,
+            values=("won_amount", "won_deals", "converted_leads"),
+        ),
+        column(
+            "period_start_at", "time", "First day of the period.", "set_at", unit="UTC", planned=True, required=True
+        ),
+        column(
+            "period_end_at", "time", "First day after the period.", "set_at", unit="UTC", planned=True, required=True
+        ),
         column("value", "number", "Target, in EUR or in deals or leads.", "set_at", low=0),
         column("set_at", "time", "When the target was set.", "set_at", unit="UTC", required=True),
     ),
