@@ -119,7 +119,7 @@ def fill(venv: Path, *, installer: str | None, run: Run) -> None:
     lock = venv.parent / "requirements.lock"
     version = ".".join(map(str, sys.version_info[:3]))
     with_what = "uv" if installer else "pip"
-    print(f"Setting up .venv with Python {version} and {with_what}: up to two minutes ...", flush=True)
+    print(f"Setting up .venv with Python {version} and {with_what}; the first time takes minutes:", flush=True)
     run("create .venv", create_command(venv, installer))
     # One package of the lock has no wheel. Its build tool comes from the lock too, so it must be there before.
     tools = venv / "build-tools.lock"
@@ -150,11 +150,12 @@ def create_command(venv: Path, installer: str | None) -> list[str]:
 
 def install_command(venv: Path, installer: str | None) -> list[str]:
     """Return the beginning of an install command: exactly what is named, without dependencies of its own finding."""
-    exact = ["--quiet", "--no-deps", "--no-build-isolation"]
+    exact = ["--no-deps", "--no-build-isolation"]
     target = str(venv_python(venv))
     if installer:
-        return [installer, "pip", "install", "--python", target, *exact]
-    pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
+        return [installer, "pip", "install", "--quiet", "--python", target, *exact]
+    # Twice quiet: errors only, not a warning a package for each folder in a company's pip settings.
+    pip = ["-m", "pip", "--quiet", "--quiet", "--disable-pip-version-check", "--no-input"]
     python = [target, *pip] if _has("ensurepip") else [BASE, *pip, "--python", target]
     return [*python, "install", "--no-compile", *exact]
 
@@ -169,6 +170,7 @@ def lock_entry(lock: str, name: str) -> str:
 
 def run_step(name: str, command: list[str]) -> None:
     """Run one step with a clean environment; on failure leave its own words on the screen and say which step it was."""
+    print(f"  {name} ...", flush=True)
     # The child keeps the hold of `only_one`: where this process is killed, the next call waits for its installer.
     code = subprocess.run(command, env=step_environment(os.environ), close_fds=False, check=False).returncode
     if code:
