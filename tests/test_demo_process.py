@@ -109,7 +109,7 @@ def test_events_end_with_the_exit_and_levels_stay_on_the_ladder():
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 def test_probabilities_stay_below_one_at_the_bounds_of_all_factors(ladder):
     busiest = {name: values.max() for name, values in CALENDARS.factors.items()}
-    first, second, activity, skill, diligence = np.exp([1.2, 1.5, 0.7, 0.8, 0.4])
+    first, second, activity, skill, diligence = np.exp([1.2, 1.5, 0.5, 0.8, 0.4])
     calendar = np.where(ladder.by_rep, busiest["work"] * diligence, busiest["web"])
     assert (ladder.chance.max(axis=1) * activity * calendar).max() < 1
     exits = ladder.first * first * skill * busiest[ladder.first_calendar]

@@ -51,7 +51,7 @@ def cells_of(
     return Cells(
         first=np.exp(np.clip(log_first, -2.5, 1.2)).round(6),
         second=np.exp(np.clip(log_second, -1.5, 1.5)).round(6),
-        activity=np.exp(np.clip(log_activity, -1.2, 0.7)).round(6),
+        activity=np.exp(np.clip(log_activity, -1.2, 0.5)).round(6),
         rep_first=staff.skill[owners.rep],
         rep_activity=staff.activity[owners.rep],
         switch_day=owners.day,
