@@ -1,32 +1,42 @@
 """A CRM as the study sees it: canonical tables, and nothing that was not yet known at `as_of`."""
 
+import re
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 import pandas as pd
 
 from crmlab.schema import TABLES, TODAY, DataError, ParameterError, empty_table, table
 from crmlab.store import Store
 
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
 __all__ = ["Crm", "as_instant", "check_as_of", "cut_table", "data_span"]
 
 
-def as_instant(as_of: str | pd.Timestamp) -> pd.Timestamp:
-    """Return `as_of` as a naive UTC timestamp; a date alone means its midnight.
+def as_instant(as_of: str | date | pd.Timestamp) -> pd.Timestamp:
+    """Return `as_of` as a naive UTC timestamp in microseconds; a date alone means its midnight.
 
     Raises
     ------
-    ParameterError : it is not an ISO date or time.
+    ParameterError : it is not an ISO date or time. Words such as "today" are refused: they would read the clock.
 
     >>> as_instant("2024-06-30")
     Timestamp('2024-06-30 00:00:00')
     """
     try:
-        instant = pd.Timestamp(as_of) if isinstance(as_of, pd.Timestamp) else pd.to_datetime(as_of, format="ISO8601")
-    except (ValueError, TypeError) as error:
-        raise ParameterError("`as_of` must be an ISO date such as 2024-06-30.", found=repr(as_of)) from error
+        instant = pd.to_datetime(as_of, format="ISO8601") if _is_iso(as_of) else pd.NaT
+    except ValueError:
+        instant = pd.NaT
     if instant is pd.NaT:
-        raise ParameterError("`as_of` must be an ISO date such as 2024-06-30.", found=repr(as_of))
-    return instant.tz_convert("UTC").tz_localize(None) if instant.tzinfo else instant
+        raise ParameterError(
+            "`as_of` must be an ISO date such as 2024-06-30.", found=repr(as_of), remedy="write year-month-day."
+        )
+    return (instant.tz_convert("UTC").tz_localize(None) if instant.tzinfo else instant).as_unit("us")
+
+
+def _is_iso(as_of: object) -> bool:
+    return isinstance(as_of, date) or (isinstance(as_of, str) and _ISO_DAY.match(as_of) is not None)
 
 
 def cut_table(name: str, frame: pd.DataFrame, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
@@ -63,6 +73,7 @@ class Crm:
     own_columns: dict[str, dict[str, str]] = field(default_factory=dict)
     truth: object | None = None
     _read: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    _whole: "Crm | None" = field(default=None, repr=False)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return a canonical table with everything that is known today. Treat it as read-only."""
@@ -77,6 +88,8 @@ class Crm:
 
     def counts(self) -> dict[str, int]:
         """Return the rows of each canonical table that holds any."""
+        if self._whole is not None:
+            return {name: len(frame) for name, frame in self._read.items() if len(frame)}
         return {name: n for name, n in self.store.counts().items() if name in TABLES and n}
 
     def at(self, name: str, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
@@ -87,7 +100,12 @@ class Crm:
     def cut(self, *, as_of: str | pd.Timestamp) -> "Crm":
         """Return this CRM as it stood just before `as_of`: every table cut by `at`, nothing newer left in it."""
         tables = {name: self.at(name, as_of=as_of) for name in TABLES}
-        return replace(self, _read=tables)
+        return replace(self, _read=tables, _whole=self.whole)
+
+    @property
+    def whole(self) -> "Crm":
+        """The CRM that this one was cut from, or itself: it decides which features there are, never what they hold."""
+        return self._whole or self
 
     def known_of(self, own_column: str) -> str:
         """Return when an own column is known: "creation", "today" or "unknown"."""

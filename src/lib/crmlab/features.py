@@ -2,22 +2,25 @@
 
 A window of w days is [as_of − w, as_of). An interaction logged late counts from the moment it was logged. Every feature
 is a pure function of the facts visible at the row's own `as_of`: deleting or changing anything later changes no bit.
+Which features there are depends on the source as a whole, never on the rows asked for: one row gives what many give.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
-from crmlab.schema import INTERACTION_TYPES, TABLES, DataError, ParameterError, table
+from crmlab.schema import INTERACTION_TYPES, DataError, ParameterError, table
 
 __all__ = ["LEAD_FIELDS", "WINDOWS", "build_features", "feature_catalog"]
 
 WINDOWS = (7, 30, 90)
 LEAD_FIELDS = ("source", "industry", "employees", "region", "country", "job_position", "product")
 _ACCOUNT_FIELDS = ("industry", "employees", "region", "country")
-_DAY = pd.Timedelta(days=1)
+_DAY = np.timedelta64(1, "D").astype("timedelta64[us]")
+_ALL = "interactions"
 
 
 def build_features(
@@ -37,21 +40,43 @@ def build_features(
 
     Returns
     -------
-    Numbers as float64, categories as `str`, missing as NaN. Fields empty on the lead are taken from its account.
+    Numbers as float64, categories as `str`, missing as NaN. Fields empty on the lead are taken from its account. Own
+    columns known at creation follow the fields, but for those that hold times.
 
     Raises
     ------
-    ParameterError : a window that is not positive.
-    DataError : a field without history, or one that does not exist.
+    ParameterError : a window that is not a positive whole number of days.
+    DataError : a field without history, one that is no measure, or one that does not exist.
     """
-    if any(w <= 0 for w in windows):
-        raise ParameterError("Windows must be positive numbers of days.", found=", ".join(map(str, windows)))
-    parts = [_lead_fields(crm, snapshots, fields)]
-    if snapshots["as_of"].notna().all() and len(snapshots):
-        parts += [_calendar(crm, snapshots), _owner(crm, snapshots)]
-        if crm.counts().get("interactions"):
-            parts.append(_interaction_features(crm["interactions"], snapshots, windows))
+    _check_windows(windows)
+    dated = _check_dated(snapshots)
+    parts = [_lead_fields(crm, snapshots, fields, dated=dated)]
+    if dated:
+        rows = _Rows(snapshots)
+        parts += [_calendar(crm, snapshots), _owner(crm, snapshots, rows)]
+        parts.append(_interaction_features(crm, snapshots, rows, windows))
     return pd.concat(parts, axis=1)
+
+
+def _check_windows(windows: Sequence[int]) -> None:
+    if any(isinstance(w, bool) or w != int(w) or w <= 0 for w in windows):
+        raise ParameterError(
+            "Windows must be positive whole numbers of days.",
+            found=", ".join(map(str, windows)),
+            remedy="write them such as 7, 30, 90.",
+        )
+
+
+def _check_dated(snapshots: pd.DataFrame) -> bool:
+    """Whether the rows have dates; all or none must."""
+    n_empty = int(snapshots["as_of"].isna().sum())
+    if 0 < n_empty < len(snapshots):
+        raise DataError(
+            "Some rows say at which date to look, others do not.",
+            found=f"{n_empty:,} of {len(snapshots):,} rows without `as_of`",
+            remedy="give every row an `as_of`, or none.",
+        )
+    return n_empty == 0
 
 
 def feature_catalog(features: pd.DataFrame, crm: Crm) -> pd.DataFrame:
@@ -63,19 +88,20 @@ _CATALOG = ["feature", "family", "table", "window_days", "meaning"]
 
 
 def _describe(name: str, crm: Crm) -> tuple:
-    stem, _, last = name.rpartition("_")
-    if name.endswith("_recency_days"):
-        kind = name.removesuffix("_recency_days")
-        return (name, "recency", "interactions", None, f"Days since the last {_readable(kind)}; missing if none.")
-    if stem.endswith("_n") and last.endswith("d"):
-        kind = stem.removesuffix("_n")
-        return (name, "count", "interactions", int(last[:-1]), f"Number of {_readable(kind)} in the window.")
-    if name in _CALENDAR:
-        return (name, "calendar", "leads", None, _CALENDAR[name])
+    if name.startswith("x_"):
+        meaning = crm.own_columns.get(name, {}).get("meaning") or "A column of the source's own."
+        return (name, "own column", "leads", None, meaning)
+    if name in table("leads").names and name != "owner_id":
+        return (name, "field", "leads", None, table("leads")[name].meaning)
     if name == "owner_id":
         return (name, "owner", "changes", None, "Rep who owned the lead at that time.")
-    meaning = crm.own_columns.get(name, {}).get("meaning") or table("leads")[name].meaning
-    return (name, "own column" if name.startswith("x_") else "field", "leads", None, meaning)
+    if name in _CALENDAR:
+        return (name, "calendar", "leads", None, _CALENDAR[name])
+    kind, count, window = name.removesuffix("d").rpartition("_n_")
+    if count:
+        return (name, "count", "interactions", int(window), f"Number of {_readable(kind)} in the window.")
+    kind = name.removesuffix("_recency_days")
+    return (name, "recency", "interactions", None, f"Days since the last {_readable(kind)}; missing if none.")
 
 
 _CALENDAR = {"age_days": "Days since the lead was created.", "month": "Month of the year of `as_of`: the season."}
@@ -85,21 +111,28 @@ def _readable(kind: str) -> str:
     return "interactions of any type" if kind == "interactions" else f"interactions of type {kind}"
 
 
-def _lead_fields(crm: Crm, snapshots: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+def _lead_fields(crm: Crm, snapshots: pd.DataFrame, fields: Sequence[str], *, dated: bool) -> pd.DataFrame:
     """Fields known at creation and own columns; empty ones from the account where it was known by then."""
     for name in fields:
-        _check_history(crm, name)
+        _check_field(crm, name)
     leads = crm["leads"]
-    dated = snapshots["as_of"].notna().all()
     own = [c for c in leads if c.startswith("x_") and _own_usable(crm, c, dated=dated)]
+    names = list(dict.fromkeys([*fields, *own]))
     rows = snapshots[["lead_id", "as_of"]].merge(
-        leads[["lead_id", "account_id", *fields, *own]], on="lead_id", how="left", validate="m:1"
+        leads[["lead_id", "account_id", *names]], on="lead_id", how="left", validate="m:1"
     )
-    for name in set(fields) & set(_ACCOUNT_FIELDS):
-        rows[name] = rows[name].where(rows[name].notna(), _from_account(crm, rows, name))
+    for name in names:
+        if name in _ACCOUNT_FIELDS:
+            rows[name] = rows[name].where(rows[name].notna(), _from_account(crm, rows, name))
+        if pd.api.types.is_bool_dtype(rows[name].dtype):
+            rows[name] = rows[name].astype("float64")
     rows.index = snapshots.index
-    filled = [c for c in (*fields, *own) if rows[c].notna().any()]
-    return rows[filled]
+    return rows[[name for name in names if _is_ever_filled(crm.whole, name)]]
+
+
+def _is_ever_filled(crm: Crm, name: str) -> bool:
+    from_account = name in _ACCOUNT_FIELDS and crm["leads"]["account_id"].notna().any()
+    return bool(crm["leads"][name].notna().any() or (from_account and crm["accounts"][name].notna().any()))
 
 
 def _from_account(crm: Crm, rows: pd.DataFrame, name: str) -> pd.Series:
@@ -111,109 +144,145 @@ def _from_account(crm: Crm, rows: pd.DataFrame, name: str) -> pd.Series:
 
 def _own_usable(crm: Crm, column: str, *, dated: bool) -> bool:
     """Own columns of unknown date serve only where there are no dates at all, and the report says so."""
+    if pd.api.types.is_datetime64_any_dtype(crm["leads"][column].dtype):
+        return False
     return crm.known_of(column) == "creation" or (crm.known_of(column) == "unknown" and not dated)
 
 
-def _check_history(crm: Crm, name: str) -> None:
-    own = name.startswith("x_")
-    if own and crm.known_of(name) == "creation":
-        return
-    if not own and name not in table("leads").names:
+def _check_field(crm: Crm, name: str) -> None:
+    leads = table("leads")
+    if name not in crm["leads"]:
         raise DataError(f"Table `leads` has no column `{name}`.", remedy=f"fields are: {', '.join(LEAD_FIELDS)}.")
-    if own or TABLES["leads"][name].known != "created_at":
+    known = crm.known_of(name) if name.startswith("x_") else leads[name].known
+    if known not in ("creation", leads.known_at):
         raise DataError(
             f"Column `leads.{name}` cannot be a feature: what it held on an earlier date is not known.",
             found="a column that was filled or changed after creation",
             remedy="leave it out, or map its history to the table `changes`.",
+        )
+    time = pd.api.types.is_datetime64_any_dtype(crm["leads"][name].dtype)
+    if time or (name in leads.names and leads[name].kind in ("id", "text")):
+        raise DataError(
+            f"Column `leads.{name}` cannot be a feature: it names or dates the lead and measures nothing.",
+            remedy="leave it out; the age of the lead is a feature already.",
         )
 
 
 def _calendar(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:
     leads = crm["leads"][["lead_id", "created_at"]]
     created = snapshots[["lead_id"]].merge(leads, on="lead_id", how="left", validate="m:1")["created_at"]
-    age = (snapshots["as_of"].to_numpy() - created.to_numpy()) / _DAY.to_timedelta64()
+    age = (snapshots["as_of"].to_numpy() - created.to_numpy()) / _DAY
     month = snapshots["as_of"].dt.month
     return pd.DataFrame({"age_days": age, "month": month.astype("float64").to_numpy()}, index=snapshots.index)
 
 
-def _owner(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:
+def _owner(crm: Crm, snapshots: pd.DataFrame, rows: "_Rows") -> pd.DataFrame:
     """Owner as of the date, from the change log; no column where the source keeps no such history."""
-    changes = crm["changes"]
-    owners = changes[(changes["entity"] == "lead") & (changes["field"] == "owner_id")]
-    if owners.empty:
+    if not _is_owner_change(crm.whole["changes"]).any():
         return pd.DataFrame(index=snapshots.index)
-    owners = owners.sort_values(["changed_at", "change_id"], kind="stable")
-    timeline = _Timeline(snapshots, owners["entity_id"], owners["changed_at"])
-    last = timeline.last(owners["new_value"].to_numpy(dtype=object))
+    owners = crm["changes"][_is_owner_change(crm["changes"])].sort_values(["changed_at", "change_id"], kind="stable")
+    lead = rows.leads.get_indexer(owners["entity_id"])
+    here = lead >= 0
+    timeline = _Timeline(rows, lead[here], _micros(owners["changed_at"])[here])
+    last = timeline.last(owners["new_value"].to_numpy(dtype=object)[here])
     return pd.DataFrame({"owner_id": pd.Series(last, index=snapshots.index, dtype="str")})
 
 
-def _interaction_features(interactions: pd.DataFrame, snapshots: pd.DataFrame, windows: Sequence[int]) -> pd.DataFrame:
-    events = interactions[interactions["lead_id"].isin(snapshots["lead_id"].unique())]
-    events = events.assign(enters=events[["ts", "known_at"]].max(axis=1))
-    types = [t for t in _types(interactions) if (events["type"] == t).any()]
+def _is_owner_change(changes: pd.DataFrame) -> pd.Series:
+    return (changes["entity"] == "lead") & (changes["field"] == "owner_id")
+
+
+def _interaction_features(crm: Crm, snapshots: pd.DataFrame, rows: "_Rows", windows: Sequence[int]) -> pd.DataFrame:
+    """Counts and recency of all interactions and of each type; no column where the source keeps no interactions."""
+    types = _types(crm.whole["interactions"])
+    if not types:
+        return pd.DataFrame(index=snapshots.index)
+    events = _events(crm["interactions"], rows)
     columns: dict[str, np.ndarray] = {}
-    for name, chosen in [("interactions", events), *((t, events[events["type"] == t]) for t in types)]:
-        columns |= _counts(name, chosen, snapshots, windows)
-        columns[f"{name}_recency_days"] = _recency(chosen, snapshots)
+    for name in (_ALL, *types):
+        chosen = events if name == _ALL else events[events["type"] == name]
+        columns |= _counts(name, chosen, rows, windows)
+        columns[f"{name}_recency_days"] = _recency(chosen, rows)
     return pd.DataFrame(columns, index=snapshots.index)
 
 
+def _events(interactions: pd.DataFrame, rows: "_Rows") -> pd.DataFrame:
+    """Interactions of the leads asked for, in the order in which they become visible."""
+    lead = rows.leads.get_indexer(interactions["lead_id"])
+    events = interactions[["ts", "known_at"]].assign(lead=lead, type=_type_names(interactions["type"]))[lead >= 0]
+    events = events.assign(enters=events[["ts", "known_at"]].max(axis=1))
+    return events.sort_values(["lead", "enters"], kind="stable", ignore_index=True)
+
+
 def _types(interactions: pd.DataFrame) -> list[str]:
-    """Known types in their documented order, then a source's own ones."""
-    own = sorted(set(interactions["type"].unique()) - set(INTERACTION_TYPES))
-    return [*INTERACTION_TYPES, *own]
+    """Types that the source has, the known ones in their documented order, then its own."""
+    found = set(_type_names(interactions["type"]).unique())
+    return [t for t in INTERACTION_TYPES if t in found] + sorted(found - set(INTERACTION_TYPES))
 
 
-def _counts(name: str, events: pd.DataFrame, snapshots: pd.DataFrame, windows: Sequence[int]) -> dict[str, np.ndarray]:
+def _type_names(types: pd.Series) -> pd.Series:
+    """Types as parts of feature names: spellings that differ in case or signs count as one."""
+    return types.map({t: _type_name(t) for t in types.unique()})
+
+
+def _type_name(text: str) -> str:
+    name = re.sub(r"\W+", "_", text.lower()).strip("_") or "other"
+    return f"{name}_type" if name == _ALL else name
+
+
+def _counts(name: str, events: pd.DataFrame, rows: "_Rows", windows: Sequence[int]) -> dict[str, np.ndarray]:
     """Count = events that have entered − events that have left: each enters and leaves each window once."""
-    entered = _Timeline(snapshots, events["lead_id"], events["enters"]).count()
+    lead, enters = events["lead"].to_numpy(), _micros(events["enters"])
+    entered = _Timeline(rows, lead, enters).count()
     counts = {}
     for days in windows:
-        leaves = np.maximum(events["enters"], events["ts"] + days * _DAY)
-        left = _Timeline(snapshots, events["lead_id"], leaves).count()
-        counts[f"{name}_n_{days}d"] = (entered - left).astype("float64")
+        leaves = np.maximum(enters, _micros(events["ts"]) + days * _DAY)
+        counts[f"{name}_n_{days}d"] = (entered - _Timeline(rows, lead, leaves).count()).astype("float64")
     return counts
 
 
-def _recency(events: pd.DataFrame, snapshots: pd.DataFrame) -> np.ndarray:
-    ordered = events.sort_values(["lead_id", "enters", "ts"], kind="stable")
-    newest = ordered.groupby("lead_id", sort=False)["ts"].cummax()
-    last = _Timeline(snapshots, ordered["lead_id"], ordered["enters"]).last(newest.to_numpy("datetime64[us]"))
-    return (snapshots["as_of"].to_numpy("datetime64[us]") - last) / np.timedelta64(1, "D")
+def _recency(events: pd.DataFrame, rows: "_Rows") -> np.ndarray:
+    newest = events.groupby("lead", sort=False)["ts"].cummax()
+    timeline = _Timeline(rows, events["lead"].to_numpy(), _micros(events["enters"]))
+    return (rows.as_of - timeline.last(_micros(newest))) / _DAY
+
+
+def _micros(times: pd.Series) -> np.ndarray:
+    return times.to_numpy("datetime64[us]")
+
+
+class _Rows:
+    """The rows asked for, as integers: place of the lead, place of the date, and one key of both."""
+
+    def __init__(self, snapshots: pd.DataFrame) -> None:
+        self.as_of = _micros(snapshots["as_of"])
+        self.dates, date = np.unique(self.as_of, return_inverse=True)
+        self.leads = pd.Index(snapshots["lead_id"].unique())
+        self.width = len(self.dates) + 1
+        self.start = self.leads.get_indexer(snapshots["lead_id"]).astype(np.int64) * self.width
+        self.key = self.start + date
 
 
 class _Timeline:
-    """Events of many leads, ready to be asked what each (lead, as_of) row can see: those with `time < as_of`.
+    """Events, ready to be asked what each (lead, as_of) row can see: those of the lead with `time < as_of`.
 
-    Times are first replaced by the number of distinct snapshot dates at or before them. That is exact at any
-    resolution, and the composite key of lead and date stays far from overflow.
+    Times are first replaced by the number of distinct snapshot dates at or before them: an event is visible from the
+    next date on. That is exact at any resolution, and the key of lead and date stays far from overflow.
     """
 
-    def __init__(self, snapshots: pd.DataFrame, lead_ids: pd.Series, times: pd.Series) -> None:
-        dates, self._row_date = np.unique(snapshots["as_of"].to_numpy("datetime64[us]"), return_inverse=True)
-        leads = pd.Index(snapshots["lead_id"].unique())
-        width = len(dates) + 1
-        self._row_key = leads.get_indexer(snapshots["lead_id"]).astype(np.int64) * width + self._row_date
-        self._row_start = self._row_key - self._row_date
-        codes = leads.get_indexer(lead_ids).astype(np.int64)
-        # Dates at or before the event; the event is visible from the next date on.
-        first_seen = np.searchsorted(dates, times.to_numpy("datetime64[us]"), side="right")
-        here = codes >= 0
-        keys = codes[here] * width + first_seen[here]
-        self._order = np.flatnonzero(here)[np.argsort(keys, kind="stable")]
-        self._keys = np.sort(keys, kind="stable")
-
-    def _ends(self) -> np.ndarray:
-        return np.searchsorted(self._keys, self._row_key, side="right")
+    def __init__(self, rows: _Rows, lead: np.ndarray, times: np.ndarray) -> None:
+        keys = lead.astype(np.int64) * rows.width + np.searchsorted(rows.dates, times, side="right")
+        self._order = np.argsort(keys, kind="stable")
+        self._end = np.searchsorted(keys[self._order], rows.key, side="right")
+        self._count = self._end - np.searchsorted(keys[self._order], rows.start, side="left")
 
     def count(self) -> np.ndarray:
         """Visible events of each row."""
-        return self._ends() - np.searchsorted(self._keys, self._row_start, side="left")
+        return self._count
 
     def last(self, values: np.ndarray) -> np.ndarray:
         """Value of each row's last visible event; events must come in order of time within a lead."""
-        seen = self.count() > 0
+        seen = self._count > 0
         result = np.full(len(seen), None if values.dtype == object else np.datetime64("NaT"), dtype=values.dtype)
-        result[seen] = values[self._order[self._ends()[seen] - 1]]
+        result[seen] = values[self._order[self._end[seen] - 1]]
         return result

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm, as_instant, check_as_of
-from crmlab.schema import LEAD_CLOSED, DataError, ParameterError
+from crmlab.schema import LEAD_CLOSED, DataError, ParameterError, did_you_mean
 
 __all__ = [
     "EVERY",
@@ -65,7 +65,15 @@ def build_snapshots(crm: Crm, *, label: str, as_of: str, horizon_days: int, ever
 
 
 def snapshot_dates(first: pd.Timestamp, *, as_of: str | pd.Timestamp, every: str) -> pd.DatetimeIndex:
-    """Return the dates of weekly or monthly snapshots: back from `as_of` itself to the last one after `first`."""
+    """Return the dates of weekly or monthly snapshots: back from `as_of` itself to the last one after `first`.
+
+    Months are counted from `as_of`, so that a 31st becomes the last day of shorter months and no date comes twice.
+
+    Raises
+    ------
+    ParameterError : `every` is neither.
+    """
+    _check_choice("every", every, EVERY[:2])
     end = as_instant(as_of)
     if every == "weekly":
         n = int((end - first) / pd.Timedelta(days=7))
@@ -81,9 +89,14 @@ def open_snapshots(leads: pd.DataFrame, *, as_of: str | pd.Timestamp, every: str
 
     Parameters
     ----------
-    leads : canonical leads as known at `as_of`; the argument is left as it was.
+    leads : canonical leads as known at `as_of`; those without `created_at` have no rows. It is left as it was.
+
+    Raises
+    ------
+    ParameterError : `every` is not one of `EVERY`.
     """
-    leads = leads.sort_values("lead_id", ignore_index=True)
+    _check_choice("every", every, EVERY)
+    leads = leads[leads["created_at"] < as_instant(as_of)].sort_values("lead_id", ignore_index=True)
     closed = _closed_at(leads)
     if every == "creation":
         dates = leads["created_at"].dt.normalize() + pd.Timedelta(days=1)
@@ -113,10 +126,14 @@ def label_snapshots(
     as_of : the end of what the study may see; windows that reach past it are censored.
     horizon_days : length of the window in days; the label is true for
         `row.as_of < converted_at <= row.as_of + horizon_days`.
+
+    Raises
+    ------
+    DataError : a row's lead is not in `leads`.
     """
-    converted = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", validate="m:1")[
-        "converted_at"
-    ]
+    _check_leads_known(rows, leads)
+    found = rows[["lead_id"]].merge(leads[["lead_id", "converted_at"]], on="lead_id", how="left", validate="m:1")
+    converted = found["converted_at"]
     converted.index = rows.index
     window_end = rows["as_of"] + pd.Timedelta(days=horizon_days)
     mature = (window_end <= as_instant(as_of)) & (converted != rows["as_of"])
@@ -138,7 +155,8 @@ def censoring_table(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    Frame with columns what, leads, rows.
+    Frame with columns what, leads, rows. Below the first line, leads add up to those in the source and rows to those of
+    `snapshots`; a lead with rows of both kinds counts as used.
     """
     leads = crm["leads"]
     used = snapshots[snapshots["mature"]]
@@ -150,7 +168,7 @@ def censoring_table(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:
     parts = [
         ("in the source", len(leads), None),
         ("with a mature label: used", used["lead_id"].nunique(), len(used)),
-        ("with a censored label: kept apart", censored["lead_id"].nunique(), len(censored)),
+        ("with a censored label: kept apart", len(seen - set(used["lead_id"])), len(censored)),
         ("never open at a snapshot: closed before it, or created too late", int((never & ~impossible).sum()), 0),
         ("left out: closed before they were created", int(impossible.sum()), 0),
     ]
@@ -184,15 +202,36 @@ def _check_dates(leads: pd.DataFrame, *, every: str) -> None:
             "The source does not say when leads were created and converted, so no horizon can be looked at.",
             remedy="write `label: final_status` and `horizon_days: 0`, or map `created_at` and `converted_at`.",
         )
-    undated = int((leads["status"].isin(LEAD_CLOSED) & _closed_at(leads).isna()).sum())
-    if every != "creation" and undated:
+    undated = leads["status"].isin(LEAD_CLOSED) & _closed_at(leads).isna()
+    if every != "creation" and undated.any():
         raise DataError(
             f"Snapshots `{every}` would count closed leads as open.",
-            found=f"{undated:,} of {len(leads):,} leads are closed without a date of closing",
+            found=f"{int(undated.sum()):,} of {len(leads):,} leads are closed without a date of closing",
             remedy="write `snapshots: creation`, or map `disqualified_at` and `converted_at`.",
+        )
+    undated = leads["status"].eq("converted") & leads["converted_at"].isna()
+    if undated.any():
+        raise DataError(
+            "Leads that converted at an unknown date would count as not converted.",
+            found=f"{int(undated.sum()):,} of {len(leads):,} leads are converted without `converted_at`",
+            remedy="map `converted_at`, leave these leads out of the file, or write `label: final_status`.",
+        )
+
+
+def _check_leads_known(rows: pd.DataFrame, leads: pd.DataFrame) -> None:
+    unknown = int((~rows["lead_id"].isin(leads["lead_id"])).sum())
+    if unknown:
+        raise DataError(
+            "There are rows of leads that the CRM does not hold.",
+            found=f"{unknown:,} of {len(rows):,} rows",
+            remedy="build the rows from the same leads.",
         )
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ParameterError(f"`{name}` must be one of {', '.join(allowed)}.", found=repr(value))
+        raise ParameterError(
+            f"`{name}` must be one of {', '.join(allowed)}.",
+            found=repr(value),
+            remedy=did_you_mean(str(value), allowed),
+        )
