@@ -24,7 +24,7 @@ __all__ = ["SetupError", "ensure_venv", "main"]
 ROOT = Path(__file__).resolve().parents[1]
 # Not sys.executable: with .venv activated that is the very file which a rebuild deletes.
 BASE = getattr(sys, "_base_executable", None) or sys.executable
-NEEDED_GB = 1.5
+NEEDED_GB = 2.0  # .venv is 1.3 GB with compiled bytecode; pip unpacks the downloads beside it
 RECIPE = 1  # Raise it when a step below changes what ends up in .venv.
 STAMP = "crmlab-setup.json"
 PROBE = "import crmlab, duckdb, jupyterlab, lifelines, pandas, papermill, seaborn, sklearn, xgboost"
@@ -97,6 +97,8 @@ def rebuild(venv: Path, stamp: Mapping[str, object], *, installer: str | None, r
     """Make a new `.venv` in place of the old one or of half of one."""
     check_own(venv)
     check_space(venv.parent)
+    version, with_what = ".".join(map(str, sys.version_info[:3])), "uv" if installer else "pip"
+    print(f"Setting up .venv with Python {version} and {with_what}; the first time takes minutes:", flush=True)
     write_stamp(venv, {**stamp, "state": "building"})
     clear(venv)
     fill(venv, installer=installer, run=run)
@@ -117,9 +119,6 @@ def install_package(venv: Path, stamp: Mapping[str, object], *, installer: str |
 def fill(venv: Path, *, installer: str | None, run: Run) -> None:
     """Create the virtual environment and install everything that the lock pins."""
     lock = venv.parent / "requirements.lock"
-    version = ".".join(map(str, sys.version_info[:3]))
-    with_what = "uv" if installer else "pip"
-    print(f"Setting up .venv with Python {version} and {with_what}; the first time takes minutes:", flush=True)
     run("create .venv", create_command(venv, installer))
     # One package of the lock has no wheel. Its build tool comes from the lock too, so it must be there before.
     tools = venv / "build-tools.lock"
