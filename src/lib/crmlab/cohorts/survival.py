@@ -1,0 +1,136 @@
+"""The share converted by each day since creation, when not every lead has been followed equally long."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Curve", "cumulative_hazard", "difference_interval", "fit_curve", "rate_interval", "share_interval"]
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cumulative share converted, a step function of days; between its `days` it stays as it was.
+
+    Attributes
+    ----------
+    days : (k,) times of the steps, ascending, the first one 0.
+    share, low, high : (k,) share converted by then, with a 95 % interval; NaN bounds where there is no variation.
+    ends : (n,) sorted times at which each lead converted or was last seen.
+    reach : longest time that any lead was followed; nothing is known beyond.
+    """
+
+    days: np.ndarray
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    ends: np.ndarray
+    reach: float
+
+    def at(self, days: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return share, low and high at these days; NaN where no lead was followed that long."""
+        days = np.asarray(days, dtype="float64")
+        step = np.searchsorted(self.days, days, side="right") - 1
+        share, low, high = (x[step] for x in (self.share, self.low, self.high))
+        none, all_ = share <= 0, share >= 1
+        # Greenwood's variance is zero when nobody, and infinite when everybody converted: Wilson's interval with the
+        # leads that were followed that long speaks then.
+        bare = np.maximum(np.where(all_, self.at_risk(self.days[step]), self.at_risk(days)), 1)
+        wilson_low, wilson_high = _wilson(share, bare)
+        low = np.where(none, 0.0, np.where(all_, wilson_low, low))
+        high = np.where(all_, 1.0, np.where(none, wilson_high, high))
+        known = days <= self.reach
+        return tuple(np.where(known, x, np.nan) for x in (share, low, high))
+
+    def at_risk(self, days: np.ndarray) -> np.ndarray:
+        """Return how many leads had neither converted before each day nor been followed for less."""
+        return len(self.ends) - np.searchsorted(self.ends, days, side="left")
+
+    def quantile(self, share: float) -> float:
+        """Return the first day on which the share converted reaches `share`; NaN if it has not."""
+        reached = np.flatnonzero(self.share >= share - 1e-12)
+        return float(self.days[reached[0]]) if len(reached) else np.nan
+
+    def mean_until(self, days: float) -> float:
+        """Return the mean days to conversion of those who convert by `days`: ∫₀ᵈ (F(d) − F(t)) dt / F(d)."""
+        share = float(self.at(np.array([days]))[0][0])
+        if not share > 0:
+            return np.nan
+        inside = self.days < days
+        widths = np.diff(np.append(self.days[inside], days))
+        return float(((share - self.share[inside]) * widths).sum() / share)
+
+
+def fit_curve(days: np.ndarray, converted: np.ndarray, *, reach: float) -> Curve:
+    """Fit the Kaplan–Meier estimate of the share converted, with exponential Greenwood 95 % intervals.
+
+    Parameters
+    ----------
+    days : (n,) days from creation to conversion, or to the last moment seen; n ≥ 1.
+    converted : (n,) whether the lead converted then.
+    reach : longest time that any of the leads was followed.
+    """
+    from lifelines import KaplanMeierFitter
+
+    fitted = KaplanMeierFitter(alpha=1 - _LEVEL).fit(days, converted)
+    survival, bounds = fitted.survival_function_.to_numpy()[:, 0], fitted.confidence_interval_.to_numpy()
+    times = fitted.survival_function_.index.to_numpy(dtype="float64")
+    return Curve(times, 1 - survival, 1 - bounds[:, 1], 1 - bounds[:, 0], np.sort(days), reach)
+
+
+def cumulative_hazard(days: np.ndarray, converted: np.ndarray) -> np.ndarray:
+    """Return the Nelson–Aalen cumulative hazard of the sample at each of its own times, (n,).
+
+    Its sum over the sample equals the number of conversions, which makes it the expected number of each lead.
+    """
+    times, inverse = np.unique(days, return_inverse=True)
+    events = np.bincount(inverse, converted, minlength=len(times))
+    at_risk = len(days) - np.searchsorted(np.sort(days), times, side="left")
+    return np.cumsum(events / at_risk)[inverse]
+
+
+def share_interval(converted: int, n: int) -> tuple[float, float]:
+    """Return Wilson's (1927) 95 % interval of a share; NaN without rows.
+
+    >>> [round(x, 3) for x in share_interval(2, 10)]
+    [0.057, 0.51]
+    """
+    if not n:
+        return np.nan, np.nan
+    low, high = _wilson(np.float64(converted / n), np.float64(n))
+    return float(max(low, 0.0)), float(min(high, 1.0))
+
+
+def rate_interval(observed: int, expected: float) -> tuple[float, float]:
+    """Return the exact (Garwood 1936) 95 % interval of observed over expected, the observed being Poisson.
+
+    >>> [round(x, 3) for x in rate_interval(10, 10.0)]
+    [0.48, 1.839]
+    """
+    from scipy.special import gammaincinv
+
+    if not expected > 0:
+        return np.nan, np.nan
+    tail = (1 - _LEVEL) / 2
+    low = gammaincinv(observed, tail) if observed else 0.0
+    return float(low / expected), float(gammaincinv(observed + 1, 1 - tail) / expected)
+
+
+def difference_interval(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Return the difference of two independent shares (value, low, high) and its interval, from their intervals.
+
+    Newcombe's (1998) hybrid, as generalised by Zou and Donner (2008): it keeps the asymmetry of the two intervals.
+    """
+    (p, p_low, p_high), (q, q_low, q_high) = first, second
+    gap = p - q
+    return gap, gap - float(np.hypot(p - p_low, q_high - q)), gap + float(np.hypot(p_high - p, q - q_low))
+
+
+def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z = 1.959964
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return centre - half, centre + half
