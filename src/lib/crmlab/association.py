@@ -5,7 +5,7 @@ import pandas as pd
 
 from crmlab.metrics import roc_auc
 
-__all__ = ["association_table", "missing_table", "period_labels"]
+__all__ = ["association_table", "example_history", "missing_table", "period_labels"]
 
 _PRIOR_ROWS = 50.0
 
@@ -44,6 +44,22 @@ def missing_table(features: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame
     why = {"recency": "no such interaction so far", "owner": "no owner assigned so far"}
     table["why"] = table["family"].map(why).fillna("not filled in the CRM")
     return table.sort_values(["missing", "feature"], ascending=[False, True], ignore_index=True)
+
+
+def example_history(features: pd.DataFrame, snapshots: pd.DataFrame, *, columns: list[str]) -> pd.DataFrame:
+    """Return what was known of one lead on each of its dates: lead_id, as_of, some features, label.
+
+    The lead is the first of those looked at most often among the ones that converted; columns that do not exist are
+    left out.
+    """
+    rows = snapshots[["lead_id", "as_of"]].join(features[[c for c in columns if c in features]])
+    rows["label"] = snapshots["label"]
+    converted = snapshots.loc[snapshots["label"].eq(True).fillna(False), "lead_id"].unique()
+    counts = rows.loc[rows["lead_id"].isin(converted), "lead_id"].value_counts()
+    if counts.empty:
+        return rows.head(0)
+    chosen = counts[counts == counts.iloc[0]].index.min()
+    return rows[rows["lead_id"] == chosen].reset_index(drop=True)
 
 
 def period_labels(dates: pd.Series, *, freq: str) -> pd.Series:

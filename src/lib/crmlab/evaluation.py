@@ -123,6 +123,7 @@ def compare_models(
     n_bootstrap : resamples of leads for the intervals.
     oracle : true probabilities, row for row, where they are known.
     """
+    features = features[_learnable(features.iloc[split.train])]
     models = make_models(features, seed=seed)
     labels = snapshots["label"].astype("float64").to_numpy()
     bench = _Bench(features, labels, snapshots.assign(order=order), split, seed)
@@ -185,6 +186,12 @@ def split_gap(honest: Comparison, claimed: Comparison) -> pd.DataFrame:
     right = claimed.metrics.rename(columns=names)[["model", "metric", *names.values()]]
     both = left.merge(right, on=["model", "metric"], validate="1:1")
     return both.assign(difference=both["random"] - both["honest"])
+
+
+def _learnable(train: pd.DataFrame) -> list[str]:
+    """Columns that the training rows can teach: not constant, and a season only after every month has been seen."""
+    distinct = train.nunique(dropna=False)
+    return [c for c, n in distinct.items() if n > 1 and (c != "month" or n == 12)]
 
 
 @dataclass(frozen=True)

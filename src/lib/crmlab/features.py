@@ -14,7 +14,7 @@ import pandas as pd
 from crmlab.crm import Crm
 from crmlab.schema import INTERACTION_TYPES, DataError, ParameterError, table
 
-__all__ = ["LEAD_FIELDS", "WINDOWS", "build_features", "feature_catalog"]
+__all__ = ["LEAD_FIELDS", "WINDOWS", "build_features", "feature_catalog", "refused_columns"]
 
 WINDOWS = (7, 30, 90)
 LEAD_FIELDS = ("source", "industry", "employees", "region", "country", "job_position", "product")
@@ -82,6 +82,26 @@ def _check_dated(snapshots: pd.DataFrame) -> bool:
 def feature_catalog(features: pd.DataFrame, crm: Crm) -> pd.DataFrame:
     """Return what each feature says: columns feature, family, table, window_days, meaning."""
     return pd.DataFrame([_describe(name, crm) for name in features], columns=_CATALOG)
+
+
+def refused_columns(crm: Crm, *, dated: bool) -> pd.DataFrame:
+    """Return the columns of leads that may not become features, with the reason: column, filled (share), why.
+
+    Parameters
+    ----------
+    dated : whether the study knows dates; without them own columns of unknown date are used, and the report says so.
+    """
+    leads = crm["leads"]
+    spec = table("leads")
+    reasons = {
+        c.name: "holds only today's value" if not c.as_of_safe else f"known only at {c.known}"
+        for c in spec.columns
+        if c.known != "created_at" and c.name != "sequence"
+    }
+    own = [c for c in leads if c.startswith("x_") and not _own_usable(crm, c, dated=dated)]
+    reasons |= {c: f"own column, known: {crm.known_of(c)}" for c in own}
+    rows = [(c, leads[c].notna().mean(), why) for c, why in reasons.items() if leads[c].notna().any()]
+    return pd.DataFrame(rows, columns=["column", "filled", "why"])
 
 
 _CATALOG = ["feature", "family", "table", "window_days", "meaning"]

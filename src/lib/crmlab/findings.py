@@ -6,32 +6,43 @@ from dataclasses import dataclass
 import pandas as pd
 
 from crmlab.evaluation import ORACLE, Comparison, share_of_way
+from crmlab.metrics import METRICS
 from crmlab.models import FLOORS
 from crmlab.report import estimate, number, percent, record
 
 __all__ = [
-    "SUMMARY_FORMATS",
+    "OWNER_FORMATS",
     "Finding",
+    "association_finding",
+    "cohort_finding",
+    "group_finding",
     "leak_finding",
     "lift_finding",
+    "metric_formats",
     "model_finding",
     "oracle_finding",
+    "owner_finding",
+    "quality_finding",
+    "record_cohorts",
     "record_comparison",
+    "share_formats",
+    "short_summary",
     "split_finding",
 ]
 
-SUMMARY_FORMATS = {
-    "log loss": "estimate:number:3",
-    "Brier": "estimate:number:3",
-    "ROC AUC": "estimate:number:3",
-    "average precision": "estimate:number:3",
-    "lift at 10 %": "estimate:number:2",
-    "calibration error": "estimate:number:3",
+OWNER_FORMATS = {
+    "share": "percent",
+    "low": "percent",
+    "high": "percent",
+    "expected": "number:1",
+    "ratio": "number:2",
+    "ratio_low": "number:2",
+    "ratio_high": "number:2",
 }
-"""How `Comparison.summary` is written in a table."""
 
 _ECE_BOUND = 0.05
 """Largest calibration error at which a score is still called a probability."""
+_METRIC_DIGITS = {"lift at 10 %": 2}
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ def model_finding(comparison: Comparison, floors: pd.DataFrame, *, outcome: str)
         )
         return Finding(sentence, "caution")
     unbeaten = list(floors.loc[~floors["beaten"], "floor"])
-    sentence = f"{comparison.chosen} predicts {outcome} of newer leads with log loss {loss}"
+    sentence = f"{_capital(comparison.chosen)} predicts {outcome} of newer leads with log loss {loss}"
     if unbeaten:
         return Finding(f"{sentence}, which is not shown to be better than the {' and the '.join(unbeaten)}.", "caution")
     base = estimate(*floors["difference"].iloc[0], kind="number", digits=3)
@@ -67,6 +78,16 @@ def model_finding(comparison: Comparison, floors: pd.DataFrame, *, outcome: str)
     if error > _ECE_BOUND:
         return Finding(f"{sentence}but its scores miss the observed shares by {percent(error)} on average.", "caution")
     return Finding(f"{sentence}its scores miss the observed shares by {percent(error)} on average.", "good")
+
+
+def metric_formats(summary: pd.DataFrame) -> dict[str, str]:
+    """Return how the measures of a summary are written: estimates with their intervals."""
+    return {m: f"estimate:number:{_METRIC_DIGITS.get(m, 3)}" for m in summary if m in METRICS}
+
+
+def short_summary(comparison: Comparison) -> pd.DataFrame:
+    """Return the columns of `Comparison.summary` that a first look needs."""
+    return comparison.summary()[["model", "log loss", "ROC AUC", "lift at 10 %", "calibration error"]]
 
 
 def split_finding(honest: Comparison, claimed: Comparison) -> Finding:
@@ -107,6 +128,100 @@ def lift_finding(comparison: Comparison) -> Finding:
         f"times as many as a tenth in any order ({number(row['low'], 1)}–{number(row['high'], 1)}).",
         "good" if row["low"] > 1 else "caution",
     )
+
+
+def quality_finding(problems: pd.DataFrame, completeness: pd.DataFrame) -> Finding:
+    """Say what is wrong with the data, and which columns cannot be used for the past."""
+    today = completeness[~completeness["as_of_safe"] & (completeness["filled"] > 0)]
+    tell = completeness[completeness["tells_outcome"]]
+    unusable = f"{len(today)} columns hold only today's value and cannot say what was known earlier"
+    if len(tell):
+        names = ", ".join(f"{t}.{c}" for t, c in zip(tell["table"], tell["column"], strict=True))
+        unusable += f"; whether {names} is filled goes with the outcome"
+    if problems.empty:
+        return Finding(f"No impossible or doubtful rows were found; {unusable}.", "plain")
+    worst = problems.sort_values("share", ascending=False).iloc[0]
+    return Finding(
+        f"{len(problems)} kinds of problem were found; the widest is “{worst['problem']}” in {worst['table']} "
+        f"({percent(worst['share'])} of the rows that could have it). {unusable}.",
+        "caution",
+    )
+
+
+def group_finding(table: pd.DataFrame, *, by: str, outcome: str) -> Finding:
+    """Say how far groups of leads differ in conversion, leaving out groups too small to tell."""
+    known = table[~table["small"]].sort_values("share", ascending=False)
+    if len(known) < 2:
+        return Finding(f"There are too few leads per {by} to compare.", "plain")
+    best, least = known.iloc[0], known.iloc[-1]
+    apart = best["low"] > least["high"]
+    return Finding(
+        f"By {by}, {outcome} ranges from {percent(least['share'])} ({least['group']}) to {percent(best['share'])} "
+        f"({best['group']}); " + ("their intervals lie apart." if apart else "their intervals overlap."),
+        "plain",
+    )
+
+
+def association_finding(table: pd.DataFrame) -> Finding:
+    """Say which single features move with the outcome, and whether they do so in every period."""
+    strong = table[(table["auc"] - 0.5).abs() > 0.05]
+    if strong.empty:
+        return Finding("No single feature moves with the outcome by more than a trace.", "caution")
+    stable = strong[strong["same_direction"] == 1]
+    names = ", ".join(stable["feature"].head(3))
+    return Finding(
+        f"{len(strong)} of {len(table)} features move with the outcome on their own, and {len(stable)} of them in the "
+        f"same direction in every period" + (f"; the strongest are {names}." if len(stable) else "."),
+        "plain",
+    )
+
+
+def cohort_finding(overall: pd.Series, estimators: pd.DataFrame, *, horizon_days: int) -> Finding:
+    """Say how many leads convert within the horizon, and what the common short cuts would have said.
+
+    Parameters
+    ----------
+    overall : the one row of `cohorts.conversion_table` for all leads.
+    estimators : result of `cohorts.estimator_table`, the right way first.
+    """
+    h = f"{horizon_days}d"
+    share = estimate(overall[f"share_{h}"], overall[f"low_{h}"], overall[f"high_{h}"], kind="percent")
+    others = [percent(x) for x in estimators["share"].iloc[1:].dropna()]
+    sentence = f"Of all leads, {share} convert within {horizon_days} days of their creation"
+    if others:
+        sentence += f"; the common short cuts would have said {' or '.join(others)}"
+    return Finding(f"{sentence}.", "plain")
+
+
+def owner_finding(owners: pd.DataFrame) -> Finding:
+    """Say how many owners differ from what their leads would have let expect."""
+    if owners.empty:
+        return Finding(
+            "Only today's owner is known, and whoever takes over promising leads would look good: nothing is compared.",
+            "caution",
+        )
+    apart = owners[(owners["ratio_low"] > 1) | (owners["ratio_high"] < 1)]
+    chance = number(0.05 * len(owners), 1)
+    return Finding(
+        f"{len(apart)} of {len(owners)} owners convert clearly more or fewer leads than expected of leads like theirs; "
+        f"about {chance} would by chance alone.",
+        "plain",
+    )
+
+
+def record_cohorts(overall: pd.Series, *, horizon_days: int) -> None:
+    """Record the share of all leads that converts within the horizon."""
+    h = f"{horizon_days}d"
+    ends = {"low": overall[f"low_{h}"], "high": overall[f"high_{h}"], "n": int(overall["n"])}
+    label = f"converted within {horizon_days} days of creation"
+    record("share_converted", overall[f"share_{h}"], **ends, unit="percent", headline=True, label=label)
+
+
+def share_formats(table: pd.DataFrame) -> dict[str, str]:
+    """Return how the columns of a conversion table are written: shares as percent, ages in days."""
+    shares = {c: "percent" for c in table if str(c).startswith(("share_", "low_", "high_"))}
+    points = {c: "points" for c in table if str(c).startswith("difference")}
+    return shares | points | {"median_days": "number:0"}
 
 
 def record_comparison(honest: Comparison, claimed: Comparison) -> None:
@@ -150,6 +265,10 @@ def leak_finding(truncation: pd.DataFrame) -> Finding:
 def _estimate(comparison: Comparison, metric: str, model: str | None = None) -> str:
     row = comparison.value(metric, model)
     return estimate(row["value"], row["low"], row["high"], kind="number", digits=3)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _key(name: str) -> str:

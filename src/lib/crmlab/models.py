@@ -15,6 +15,8 @@ __all__ = ["FLOORS", "RateTable", "SignedLog", "XGBoostRounds", "make_models"]
 FLOORS = ("base rate", "source table")
 _RARE = 10
 """Levels with fewer training rows are merged into one."""
+_TREE_ROWS = 15_000
+"""Rows that one tree of the forest draws at most: more cost time and were measured to gain nothing."""
 
 
 class RateTable(ClassifierMixin, BaseEstimator):
@@ -90,7 +92,7 @@ class XGBoostRounds(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         seed: int = 0,
-        max_rounds: int = 600,
+        max_rounds: int = 300,
         patience: int = 30,
         max_depth: int = 5,
         learning_rate: float = 0.05,
@@ -179,7 +181,8 @@ def _forest(features: pd.DataFrame, seed: int) -> object:
     from sklearn.pipeline import make_pipeline
 
     numbers = SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True)
-    forest = RandomForestClassifier(200, min_samples_leaf=10, max_samples=0.5, random_state=seed, n_jobs=1)
+    share = min(1.0, _TREE_ROWS / len(features))
+    forest = RandomForestClassifier(120, min_samples_leaf=10, max_samples=share, random_state=seed, n_jobs=1)
     return make_pipeline(_columns(features, numbers), forest)
 
 
