@@ -33,6 +33,7 @@ class Staff:
     skill : factor of the daily chance that a lead converts or a deal is won.
     activity : factor of the calls, e-mails and meetings that the rep starts.
     favour : how strongly the rep is given appealing leads; negative is given the others.
+    optimism : what the rep adds to the probability of deals when entering it.
     """
 
     rep_id: np.ndarray
@@ -45,6 +46,7 @@ class Staff:
     skill: np.ndarray
     activity: np.ndarray
     favour: np.ndarray
+    optimism: np.ndarray
     experience: np.ndarray
 
     def __len__(self) -> int:
@@ -99,6 +101,7 @@ def hire_staff(n_leads: int, start_day: int, end_day: int, rng: np.random.Genera
         skill=np.exp(np.clip(0.35 * talent, -0.8, 0.8)).round(4),
         activity=np.exp(np.clip(0.18 * rng.standard_normal(n), -0.4, 0.4)).round(4),
         favour=(2.2 * (tenure - 0.4) - 0.9 * talent + 0.4 * rng.standard_normal(n)).round(4),
+        optimism=np.clip(0.10 + 0.10 * rng.standard_normal(n), -0.10, 0.30).round(4),
         experience=np.round(10 * tenure + np.abs(3 + 4 * rng.standard_normal(n)), 1),
     )
 

@@ -7,11 +7,11 @@ import pandas as pd
 
 from .calendar import as_time
 from .firm import Owners
-from .frames import Numbering, canonical, join, pick
+from .frames import Numbering, join, pick
 from .process import Ladder, Paths
 from .settings import BY_REP
 
-__all__ = ["Log", "finish_log", "log_of", "times_of_day"]
+__all__ = ["Log", "describe", "log_of", "number"]
 
 _OPEN, _REP_OPEN, _REP_CLOSE, _NIGHT = 5.0, 6.5, 15.5, 20.5  # hours UTC
 _TYPICAL_MINUTES = {"call": 7.0, "meeting": 55.0}
@@ -28,7 +28,7 @@ class Log:
     rep: np.ndarray
 
 
-def times_of_day(by_rep: np.ndarray, latest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _times_of_day(by_rep: np.ndarray, latest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return an hour for each interaction: office hours for reps, any waking hour for prospects, before `latest`."""
     low, high = np.where(by_rep, _REP_OPEN, _OPEN), np.where(by_rep, _REP_CLOSE, _NIGHT)
     hour = low + rng.random(len(by_rep)) * (high - low)
@@ -40,27 +40,25 @@ def log_of(ladder: Ladder, paths: Paths, owners: Owners, exit_hour: np.ndarray, 
     row, day, kind = paths.event_row, paths.event_day, paths.event_type
     by_rep = ladder.by_rep[kind]
     latest = np.where(paths.exit_day[row] == day, exit_hour[row], 24.0)
-    hours = times_of_day(by_rep, latest, rng)
+    hours = _times_of_day(by_rep, latest, rng)
     rep = np.where(by_rep, owners.at(row, day), -1)
     return Log(row, np.array(ladder.types, dtype=object)[kind], as_time(day, hours), rep)
 
 
-def finish_log(
-    logs: list[tuple[Log, dict[str, object]]],
-    *,
-    rep_id: np.ndarray,
-    end: np.datetime64,
-    numbering: Numbering,
-    rng: np.random.Generator,
+def describe(
+    logs: list[tuple[Log, dict[str, object]]], *, rep_id: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return the canonical interactions of several logs, numbered in the order in which they were entered.
+    """Return the interactions of several logs as one frame, without numbers and in no order yet.
 
     `logs` pairs each log with the identifiers of its entities by column (`lead_id`, `opportunity_id`, `account_id`).
-    What is entered at or after `end` is not in the extraction.
     """
-    frame = join([_described(log, ids, rep_id, rng) for log, ids in logs])
+    return join([_described(log, ids, rep_id, rng) for log, ids in logs])
+
+
+def number(frame: pd.DataFrame, *, end: np.datetime64, numbering: Numbering) -> pd.DataFrame:
+    """Return the interactions entered before `end`, numbered in the order in which they were entered."""
     frame = frame[frame["known_at"] < end].sort_values(["known_at", "ts"], kind="stable", ignore_index=True)
-    return canonical("interactions", {"interaction_id": numbering.take("I", len(frame), width=8), **frame})
+    return frame.assign(interaction_id=numbering.take("I", len(frame), width=8))
 
 
 def _described(log: Log, ids: dict[str, object], rep_id: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:

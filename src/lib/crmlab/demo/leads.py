@@ -19,7 +19,7 @@ __all__ = ["Leads", "arrivals", "lead_tables", "owner_history", "run_leads"]
 
 _DUPLICATE_RATE = 0.02
 _KNOWN_ACCOUNT_RATE = 0.18
-_REASONS = ("no budget", "no need", "not reachable", "chose a competitor", "wrong target")
+_REASONS = ("duplicate", "no budget", "no need", "not reachable", "chose a competitor", "wrong target")
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,15 @@ def lead_tables(world: World, leads: Leads, accounts: Accounts, contact_id: pd.a
         | {"region": pick(accounts.region, leads.account), "country": pick(accounts.country, leads.account)}
         | {"job_position": pick(job, leads.job), "product": pick([p[0] for p in PRODUCTS], leads.product)}
         | {"owner_id": pick(world.staff.rep_id, leads.owners.at(np.arange(len(kind)), last_day)), "status": status}
-        | {"converted_at": np.where(converted, exit_at, none), "disqualified_at": np.where(lost, exit_at, none)},
+        | {"converted_at": np.where(converted, exit_at, none), "disqualified_at": np.where(lost, exit_at, none)}
+        | {"disqualified_reason": pick(_REASONS, np.where(lost, _why_lost(leads), -1))},
     )
     return {"leads": frame, "accounts": account_table(accounts), "changes": _lead_history(world, leads, working_at)}
+
+
+def _why_lost(leads: Leads) -> np.ndarray:
+    """Return the index of a reason: known for duplicates, else as good as random."""
+    return np.where(leads.original >= 0, 0, 1 + (leads.created_at.astype(np.int64) // 1_000_000) % (len(_REASONS) - 1))
 
 
 def _first_work(leads: Leads) -> np.ndarray:

@@ -24,6 +24,7 @@ __all__ = ["FOREVER_DAYS", "Cells", "Ladder", "Paths", "exit_probability", "simu
 N_LEVELS = 5
 TERM_DAYS = 365
 FOREVER_DAYS = 1_500
+_FAR = 2**31  # larger than any day number
 _CHUNK = 16_384  # rows whose arrays of five levels stay in the processor's cache
 
 
@@ -110,6 +111,14 @@ class Paths:
     event_row: np.ndarray
     event_day: np.ndarray
     event_type: np.ndarray
+
+    def level_at(self, row: np.ndarray, day: np.ndarray) -> np.ndarray:
+        """Return the level of each row in force at the start of a day; the last one after its exit."""
+        key = self.level_row * _FAR + self.level_day
+        order = np.argsort(key)
+        found = np.searchsorted(key[order], row * _FAR + day, side="right") - 1
+        begin = np.searchsorted(key[order], row * _FAR)
+        return self.level[order][np.maximum(found, begin)]
 
 
 @dataclass(frozen=True)

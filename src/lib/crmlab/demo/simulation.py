@@ -1,17 +1,21 @@
 """One block of the demo CRM after the other: leads, and all that becomes of them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from .accounts import contact_table
 from .calendar import as_day, build_calendars
+from .customers import run_customers, starts_of_customers
+from .deals import in_order, run_deals, starts_of_leads
+from .dirt import Ledger
 from .firm import hire_staff, rep_tables, target_table
 from .frames import stamp_changes
-from .interactions import finish_log
-from .leads import arrivals, lead_tables, run_leads
-from .truth import entity_tables, settings_tables, staff_table
+from .leads import arrivals, run_leads
+from .records import Block, Tables, write_down
+from .truth import settings_tables, staff_table
 from .world import World
 
 __all__ = ["BLOCK_LEADS", "simulate_blocks"]
@@ -19,21 +23,19 @@ __all__ = ["BLOCK_LEADS", "simulate_blocks"]
 BLOCK_LEADS = 4_000
 """Leads simulated together. Accounts and customers live inside one block, so memory does not grow with the CRM."""
 
-Tables = dict[str, pd.DataFrame]
-
 
 def simulate_blocks(*, n_leads: int, seed: int, start: str, end: str) -> Iterator[Tables]:
     """Yield the tables of the firm, of each block of leads, and of the closing account of the planted dirt."""
     start_day, end_day = (int(as_day(np.datetime64(t, "us"))) for t in (start, end))
     world = World(seed, start_day, end_day, n_leads, build_calendars())
-    world.staff = hire_staff(n_leads, start_day, end_day, world.rng("firm", 0))
+    world.staff = hire_staff(n_leads, start_day, end_day, world.rng("firm"))
     yield _firm(world)
-    created_at = arrivals(world)
-    lead_id = world.numbering.take("L", n_leads)
-    n_blocks = -(-n_leads // BLOCK_LEADS)
+    created_at, lead_id = arrivals(world), world.numbering.take("L", n_leads)
+    n_blocks, ledger = -(-n_leads // BLOCK_LEADS), Ledger()
     for block in range(n_blocks):
         mine = np.arange(block, n_leads, n_blocks)
-        yield _block(world, block, lead_id.take(mine), created_at[mine])
+        yield write_down(world, _simulated(world, block, lead_id.take(mine), created_at[mine]), ledger)
+    yield {"truth_dirt": ledger.summary()}
 
 
 def _firm(world: World) -> Tables:
@@ -50,8 +52,14 @@ def _firm(world: World) -> Tables:
     }
 
 
-def _block(world: World, block: int, lead_id: pd.array, created_at: np.ndarray) -> Tables:
+def _simulated(world: World, block: int, lead_id: pd.array, created_at: np.ndarray) -> Block:
+    """Run the leads, their deals, the customers whom they win, and the deals that these open in turn."""
     accounts, leads = run_leads(world, block, lead_id, created_at)
+    deals = run_deals(world, world.rng("deals", block), accounts, starts_of_leads(leads))
+    rng = world.rng("customers", block)
+    customers = run_customers(world, rng, accounts, deals)
+    own = run_deals(world, rng, accounts, starts_of_customers(world, rng, customers, deals))
+    deals, place = in_order(deals, own)
     first = np.flatnonzero(leads.original < 0)
     contacts = contact_table(
         world,
@@ -62,24 +70,13 @@ def _block(world: World, block: int, lead_id: pd.array, created_at: np.ndarray) 
         source=leads.source[first],
         at=created_at[first],
     )
-    tables = lead_tables(world, leads, accounts, contacts["contact_id"].array)
-    ids = {"lead_id": lead_id, "account_id": tables["leads"]["account_id"].array}
-    tables["contacts"] = contacts
-    tables["interactions"] = finish_log(
-        [(leads.log, ids)],
-        rep_id=world.staff.rep_id,
-        end=world.end,
-        numbering=world.numbering,
-        rng=world.rng("texts", block),
-    )
-    tables["changes"] = stamp_changes(tables["changes"], world.numbering)
-    return tables | entity_tables(
-        "lead",
-        lead_id,
-        cells=leads.cells,
-        paths=leads.paths,
-        opened_at=created_at,
-        closed_at=leads.exit_at,
-        owners=leads.owners,
-        rep_id=world.staff.rep_id,
+    return Block(
+        number=block,
+        accounts=accounts,
+        leads=leads,
+        deals=deals,
+        customers=replace(customers, deal=place[customers.deal]),
+        contacts=contacts,
+        opportunity_id=world.numbering.take("O", len(deals)),
+        customer_id=accounts.account_id.take(customers.account),
     )

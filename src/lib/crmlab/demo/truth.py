@@ -284,7 +284,7 @@ def entity_tables(
 
 def staff_table(staff: Staff) -> pd.DataFrame:
     """Return the hidden traits of the reps."""
-    columns = ("rep_id", "skill", "activity", "favour")
+    columns = ("rep_id", "skill", "activity", "favour", "optimism")
     return pd.DataFrame({name: getattr(staff, name) for name in columns}).astype({"rep_id": "str"})
 
 

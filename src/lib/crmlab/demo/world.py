@@ -27,13 +27,18 @@ class World:
     numbering: Numbering = field(default_factory=Numbering)
 
     @property
+    def start(self) -> np.datetime64:
+        """The first instant of the CRM."""
+        return as_time(np.array([self.start_day]))[0]
+
+    @property
     def end(self) -> np.datetime64:
         """The instant of extraction: nothing happens at or after it."""
         return as_time(np.array([self.end_day]))[0]
 
-    def rng(self, stream: str, block: int = 0) -> np.random.Generator:
+    def rng(self, stream: str, block: int = 0, part: int = 0) -> np.random.Generator:
         """Return the random generator of one part of one block: no other part can shift its numbers."""
-        return np.random.default_rng([self.seed, _STREAMS.index(stream), block])
+        return np.random.default_rng([self.seed, _STREAMS.index(stream), block, part])
 
 
 def cells_of(
