@@ -73,7 +73,7 @@ class Store:
         SourceError : the file cannot be opened or written. Whatever is raised, nothing is changed then.
         """
         pieces = tables.items() if isinstance(tables, Mapping) else tables
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.path)
         whole = replace or not self.path.exists()
         with _rebuilt(self.path) if whole else _transaction(self.path) as db:
             seen: set[str] = set()
@@ -179,6 +179,13 @@ def _transaction(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise _unwritable(path, error) from error
     finally:
         db.close()  # an open transaction is rolled back; a committed one is brought into the file
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
