@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import uuid
@@ -236,17 +237,16 @@ def _finish(nb: nbformat.NotebookNode, job: Mapping, *, failed: bool) -> None:
     (folder / "partial.ipynb").unlink(missing_ok=True)
 
 
-def salvage(job: Mapping, message: str) -> dict[str, object]:
+def salvage(job: Mapping, message: str, *, cells_done: int) -> dict[str, object]:
     """Make a failed notebook of what was saved last, when the worker could not, and say where it broke off.
 
     The page is left out if it is what cannot be made.
     """
-    folder, source = Path(job["folder"]), nbformat.reads(job["content"], as_version=4)
-    partial = folder / "partial.ipynb"
-    nb = nbformat.read(partial, as_version=4) if partial.exists() else source
-    running = [i for i, c in enumerate(nb.cells) if c.metadata.get("papermill", {}).get("status") == "running"]
+    partial = Path(job["folder"], "partial.ipynb")
+    text = partial.read_text(encoding="utf-8") if partial.exists() else job["content"]
+    nb = nbformat.reads(text, as_version=4)
     nb.metadata.setdefault("papermill", {})
-    _give_up(nb, running[0] if running else None, "WorkerDied", message)
+    _give_up(nb, cells_done, "WorkerDied", message)
     try:
         raise_for_execution_errors(nb, None)
     except PapermillExecutionError as error:
@@ -269,10 +269,12 @@ def _remove_machine_paths(nb: nbformat.NotebookNode, root: Path) -> None:
         f"{Path.home()}/": "~/",
     }
 
+    cell_files = re.compile(re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py")
+
     def clean(text: str) -> str:
         for place, replacement in places.items():
             text = text.replace(place, replacement)
-        return re.sub(r"[^\s\"']*/ipykernel_\d+/\d+\.py", "<cell>", text)
+        return cell_files.sub("<cell>", text)
 
     for output in (o for cell in nb.cells for o in cell.get("outputs", [])):
         if output.output_type == "stream":

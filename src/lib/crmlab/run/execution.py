@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ class Execution:
         self.results = {task.name: Result() for task in tasks}
         self._cache, self._folder, self._job = cache, folder, job
         self._jobs: dict[str, dict] = {}
+        self._cells_done: dict[str, int] = {}
 
     @property
     def failed(self) -> list[str]:
@@ -104,9 +106,10 @@ class Execution:
 
     def _handle(self, event: Event, pool: Pool, progress: Progress) -> None:
         if event.kind == "cell":
+            self._cells_done[event.name] = event.data["done"]
             progress.cell(event.name, event.data["done"], event.data["total"])
         elif event.kind == "died":
-            self._salvage(event.name, f"the worker process ended (code {event.data['code']}).", pool)
+            self._salvage(event.name, f"the worker process {_end_of(event.data['code'])}.", pool)
         elif event.kind == "done" and event.data.get("broken"):
             if full := disk_full(OSError(event.data.get("errno") or 0, "")):
                 raise full
@@ -129,8 +132,8 @@ class Execution:
         """Keep what there is of a notebook that its worker could not finish."""
         from .execute import salvage
 
-        tail = pool.log_tail()
-        self._note_failure(name, salvage(self._jobs[name], "\n".join(filter(None, [message, tail]))), None)
+        told = "\n".join(filter(None, [message, pool.log_tail()]))
+        self._note_failure(name, salvage(self._jobs[name], told, cells_done=self._cells_done.get(name, 0)), None)
 
     def _note_failure(self, name: str, failure: dict, seconds: float | None) -> None:
         place = Path(self._jobs[name]["folder"])
@@ -174,6 +177,10 @@ def _failure_text(failure: dict) -> str:
     if failure["name"] not in _purposeful(CrmlabError):
         message = f"{failure['name']}: {message.splitlines()[0] if message else 'without a message'}"
     return f"failed in cell {failure['cell']}{section}: {message}"
+
+
+def _end_of(code: int) -> str:
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
 
 
 def _purposeful(error: type) -> set[str]:

@@ -115,12 +115,11 @@ class Pool:
         with undisturbed():
             for worker in self._workers:
                 self._remember_tree(worker)
-                with suppress(OSError):
-                    worker.process.stdin.close()
+                worker.process.kill()
+                worker.process.wait()
             _end([p for w in self._workers for p in w.tree] + _users_of(self.scratch))
             for worker in self._workers:
-                worker.process.wait()
-                worker.process.stdout.close()
+                _close(worker.process)
             self._workers.clear()
             self._selector.close()
             self._log.close()
@@ -173,9 +172,10 @@ class Pool:
         """Forget a worker that has died, and end the kernel that it left."""
         self._selector.unregister(worker.process.stdout)
         self._workers.remove(worker)
+        worker.process.kill()
+        code = worker.process.wait()  # before psutil waits for it and takes the code away
         _end(worker.tree)
-        code = worker.process.wait()
-        worker.process.stdout.close()
+        _close(worker.process)
         return [Event(worker.busy, "died", {"code": code})] if worker.busy else []
 
     def _remember_tree(self, worker: _Worker) -> None:
@@ -198,6 +198,12 @@ class Pool:
             with suppress(psutil.Error):
                 total += process.memory_info().rss
         self.peak_memory = max(self.peak_memory, total)
+
+
+def _close(process: subprocess.Popen) -> None:
+    process.stdout.close()
+    with suppress(OSError):  # what was not yet written has no reader any more
+        process.stdin.close()
 
 
 def own_peak_memory() -> int:

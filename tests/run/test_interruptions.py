@@ -1,0 +1,188 @@
+"""Runs that are stopped, killed, doubled or out of space: nothing half written or left behind, and they resume."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from crmlab.run import cache, files
+from crmlab.run.runner import run_study
+from crmlab.schema import RunError
+
+SLOW = """\
+import os, pathlib, time
+pathlib.Path(f"{os.getpid()}.pid").touch()
+waiting = [time.sleep(0.1) for _ in range(600) if not pathlib.Path("go").exists()]
+"""
+"""A cell that leaves its kernel's process number, and waits until a file says go."""
+
+
+def pids(lab) -> list[int]:
+    return [int(p.stem) for p in lab.root.glob("*.pid")]
+
+
+def gone(process_ids) -> bool:
+    return not any(psutil.pid_exists(pid) for pid in process_ids)
+
+
+def family(process: subprocess.Popen) -> list[int]:
+    return [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
+
+
+def scratch_folders() -> set[Path]:
+    return set(Path(os.environ.get("TMPDIR", "/tmp")).glob("crmlab-run-*"))
+
+
+@pytest.fixture
+def slow_lab(lab):
+    """Return a project whose second notebook waits."""
+    lab.notebook("01_one")
+    lab.notebook("02_two", SLOW, "print('done')", after=("01_one",))
+    lab.notebook("03_three", after=("02_two",))
+    return lab
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_ends_its_kernels_and_resumes(slow_lab, until, signum, code):
+    lab = slow_lab
+    process = lab.start("run", "tiny")
+    until(lambda: pids(lab))
+    everyone = family(process)
+    assert set(pids(lab)) < set(everyone)
+
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=30)
+
+    assert process.returncode == code, err
+    assert "run again to resume" in out
+    assert "Traceback" not in err
+    assert gone(everyone)
+    assert lab.records()[0]["outcome"] == "interrupted"
+    assert lab.statuses() == {"01_one": "ran", "02_two": "not_run", "03_three": "not_run"}
+    assert not lab.unfinished()
+    assert not [s for s in scratch_folders() if f"-{process.pid}-" in s.name]
+
+    (lab.root / "go").touch()
+    assert lab.crmlab("run", "tiny").returncode == 0
+    assert lab.statuses() == {"01_one": "reused", "02_two": "ran", "03_three": "ran"}
+
+
+def test_a_second_ctrl_c_does_not_disturb_the_tidying_up(slow_lab, until):
+    lab = slow_lab
+    process = lab.start("run", "tiny")
+    until(lambda: pids(lab))
+    everyone = family(process)
+
+    for _ in range(20):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert gone(everyone)
+    assert not lab.unfinished()
+    assert lab.records()[0]["outcome"] == "interrupted"
+
+
+def test_a_killed_runner_leaves_no_process_and_the_next_run_tidies_up(slow_lab, until):
+    lab = slow_lab
+    process = lab.start("run", "tiny")
+    until(lambda: pids(lab))
+    everyone = family(process)
+
+    process.kill()
+    process.communicate()
+
+    until(lambda: gone(everyone), 15)
+    assert lab.records() == []
+    assert lab.unfinished()
+    left = {s for s in scratch_folders() if s.name.startswith(f"crmlab-run-{process.pid}-")}
+    assert left
+    (lab.root / "go").touch()
+    assert lab.crmlab("run", "tiny").returncode == 0
+    assert lab.statuses() == {"01_one": "reused", "02_two": "ran", "03_three": "ran"}
+    assert not lab.unfinished()
+    assert not left & scratch_folders()
+
+
+def test_a_kernel_killed_from_outside_fails_its_notebook_only(slow_lab, until):
+    lab = slow_lab
+    lab.notebook("04_four")
+    process = lab.start("run", "tiny")
+    until(lambda: pids(lab))
+
+    os.kill(pids(lab)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "02_two failed in cell 4 (“Section 1”): KernelDied: the kernel was killed (SIGKILL)" in err
+    assert lab.statuses() == {"01_one": "ran", "02_two": "failed", "03_three": "not_run", "04_four": "ran"}
+
+
+def test_two_runs_of_a_study_at_once_are_refused(slow_lab, until):
+    lab = slow_lab
+    process = lab.start("run", "tiny")
+    until(lambda: pids(lab))
+
+    second = lab.crmlab("run", "tiny")
+
+    assert second.returncode == 1
+    assert "The study `tiny` is being run already." in second.stderr
+    assert f"process {process.pid}" in second.stderr
+    (lab.root / "go").touch()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(lab.records()) == 1
+
+
+@pytest.mark.parametrize("fails_at", ["metrics.json", "run.json", "entry.json"])
+def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch, fails_at):
+    lab.notebook("01_one")
+    run_study("tiny")
+    before = {p: p.read_bytes() for p in (lab.root / "reports").rglob("*.*") if p.is_file() and p.suffix != ".lock"}
+    lab.notebook("01_one", "print('new')")
+    write = files.write_file
+
+    def full(path: Path, text: str) -> None:
+        if path.name == fails_at:
+            write(path, text[: len(text) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, text)
+
+    for module in (cache, sys.modules["crmlab.run.folder"]):
+        monkeypatch.setattr(module, "write_file", full)
+
+    with pytest.raises(RunError, match=r"The disk is full\.(.|\n)*run again"):
+        run_study("tiny")
+
+    assert {p: p.read_bytes() for p in before} == before
+    assert len(lab.records()) == 1
+    assert not lab.unfinished()
+    monkeypatch.undo()
+    monkeypatch.setenv("CRMLAB_HOME", str(lab.root))
+    assert run_study("tiny").outcome == "finished"
+
+
+def test_a_really_full_disk_is_one_clear_message(lab):
+    """On a file system of 300 KB, in a mount namespace of its own."""
+    lab.notebook("01_one", "print('x' * 400_000)")
+    (lab.root / "reports").mkdir()
+    inside = (
+        f"mount -t tmpfs -o size=300k tmpfs '{lab.root}/reports' && cd '{lab.root}' && "
+        f"'{sys.executable}' -m crmlab.cli run tiny; code=$?; find reports -name '.tmp-*' -o -name run.json; exit $code"
+    )
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this system gives no mount namespaces to users")
+
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", inside], capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 1, done.stderr
+    assert "crmlab: The disk is full." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
