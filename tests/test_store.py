@@ -12,8 +12,6 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from crmlab.schema import TABLES, DataError, SourceError, conform_table, empty_table
 from crmlab.store import EXTRA_PREFIX, Store
@@ -166,14 +164,11 @@ def test_replacing_load_leaves_nothing_of_the_old_one(loaded: Store) -> None:
     assert loaded.read("leads").empty
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts=st.lists(st.integers(0, 3), max_size=3), replace=st.booleans())
-def test_pieces_give_what_the_whole_gives(tmp_path: Path, cuts: list[int], replace: bool) -> None:
+@pytest.mark.parametrize("replace", [True, False])
+@pytest.mark.parametrize("cuts", [(), (0,), (1,), (1, 1, 2), (2, 3)])
+def test_pieces_give_what_the_whole_gives(store: Store, cuts: tuple[int, ...], replace: bool) -> None:
     whole = full_leads()
-    edges = [0, *sorted(cuts), len(whole)]
-    pieces = [("leads", whole.iloc[a:b]) for a, b in pairwise(edges)]
-    store = Store(tmp_path / "pieces.duckdb")
-    store.path.unlink(missing_ok=True)
+    pieces = [("leads", whole.iloc[a:b]) for a, b in pairwise([0, *cuts, len(whole)])]
     store.load(pieces, fingerprint="f", replace=replace)
     pd.testing.assert_frame_equal(store.read("leads"), whole)
 
