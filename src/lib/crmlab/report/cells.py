@@ -147,7 +147,14 @@ def _figure_with(figure: Markup, caption: Mapping, language: str) -> Markup:
 def _table(spec: Mapping, output: Mapping, language: str, label: str = "") -> Markup:
     try:
         return Markup(table_html(spec, language=language, label=label))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # not a payload of this library
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+    ):  # not a payload of this library
         return Markup(f'<pre class="out">{escape(output.get("data", {}).get("text/plain", ""))}</pre>')
 
 

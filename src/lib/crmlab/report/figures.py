@@ -46,7 +46,7 @@ def use_style() -> None:
             "axes.titlelocation": "left",
             "axes.titlepad": 10,
             "axes.titlesize": 12,
-            "axes.titleweight": "semibold",
+            "axes.titleweight": "bold",
             "figure.dpi": DPI / 2,
             "figure.facecolor": "white",
             "figure.figsize": (7.5, 4.2),

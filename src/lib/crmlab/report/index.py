@@ -50,6 +50,7 @@ class Study:
     newest: Run | None
     latest: Run
     key_label: str
+    stopped_page: str = ""
     headlines: list[tuple[str, str]] = field(default_factory=list)
     numbers: list[KeyNumber] = field(default_factory=list)
     notebooks: list[dict] = field(default_factory=list)
@@ -75,7 +76,9 @@ def _study(name: str, runs: list[Run]) -> Study:
     """Gather one study from its runs, newest first."""
     newest = next((run for run in runs if run.outcome == "finished"), None)
     shown = newest or runs[0]
-    recorded = [row for row in shown.metrics if row.get("kind", "metric") == "metric" and row.get("headline")]
+    recorded = [row for row in shown.metrics if row["kind"] == "metric" and row["headline"]]
+    said = [row for row in shown.metrics if row["kind"] == "headline"] if newest else []
+    known = {notebook.name for notebook in shown.notebooks}
     key = recorded[0] if recorded else None
     return Study(
         name=clean(name),
@@ -83,27 +86,27 @@ def _study(name: str, runs: list[Run]) -> Study:
         anchor=f"study-{quote(name)}",
         newest=newest,
         latest=runs[0],
-        key_label=clean(key.get("label") or key["name"]) if key else "",
-        headlines=[_headline(row) for row in shown.metrics if row.get("kind") == "headline"] if newest else [],
+        key_label=(key["label"] or key["name"]) if key else "",
+        stopped_page=_page_of(runs[0]) if runs[0].outcome != "finished" else "",
+        headlines=[_headline(row) for row in said if row["notebook"] not in known],
         numbers=[_key_number(row) for row in recorded] if newest else [],
-        notebooks=_notebooks(shown),
+        notebooks=_notebooks(shown, said),
         history=_history(runs, key),
     )
 
 
 def _headline(row: Mapping) -> tuple[str, str]:
-    tone = row.get("unit") if row.get("unit") in TONES else "plain"
-    return tone, clean(row.get("label") or "")
+    return row["unit"] if row["unit"] in TONES else "plain", row["label"]
 
 
 def _key_number(row: Mapping) -> KeyNumber:
     text, full = metric_text(row, with_interval=False), metric_text(row)
-    n = row.get("n")
-    parts = [full.removeprefix(text).strip(" ()"), f"n = {n:,}" if isinstance(n, int) else ""]
-    return KeyNumber(clean(row.get("label") or row["name"]), text, " · ".join(filter(None, parts)))
+    parts = [full.removeprefix(text).strip(" ()"), "" if row["n"] is None else f"n = {row['n']:,}"]
+    return KeyNumber(row["label"] or row["name"], text, " · ".join(filter(None, parts)))
 
 
-def _notebooks(run: Run) -> list[dict]:
+def _notebooks(run: Run, said: list[Mapping]) -> list[dict]:
+    """Return each notebook of the run with its question, its answers and its files."""
     base = f"{quote(run.study)}/{quote(run.name)}/"
     entries = [notebook for notebook in run.notebooks if notebook.status != "not_for_this_study"]
     return [
@@ -111,6 +114,7 @@ def _notebooks(run: Run) -> list[dict]:
             "title": entry.title,
             "html": base + quote(entry.html) if entry.html else "",
             "ipynb": base + quote(entry.ipynb) if entry.ipynb else "",
+            "said": [_headline(row) for row in said if row["notebook"] == entry.name],
             "note": "" if entry.status in ("ran", "reused") else _plain(entry.status, entry.reason),
         }
         for entry in entries
@@ -132,22 +136,30 @@ def _history(runs: list[Run], key: Mapping | None) -> list[History]:
 def _same_number(run: Run, key: Mapping | None) -> Mapping | None:
     """Return the key number as `run` recorded it, if it is a number there."""
     for row in run.metrics if key else ():
-        same = all(row.get(part) == key.get(part) for part in ("notebook", "name", "unit"))
-        is_number = isinstance(row.get("value"), (int, float)) and not isinstance(row.get("value"), bool)
-        if same and is_number:
+        same = all(row[part] == key[part] for part in ("notebook", "name", "unit"))
+        if same and isinstance(row["value"], float):
             return row
     return None
 
 
 def _change(newer: Mapping, older: Mapping) -> str:
-    kind = "points" if str(newer.get("unit")).startswith("percent") else "signed"
+    """Return the difference, with as many decimals as the numbers themselves."""
+    unit = newer["unit"]
+    kind = "points" if unit.startswith("percent") else "signed"
+    digits = unit.rpartition(":")[2]
+    kind += f":{digits}" if digits.isdigit() else ""
     return format_values([newer["value"] - older["value"]], kind)[0]
 
 
+def _page_of(run: Run) -> str:
+    """Return the address of the page to open first: where a run stopped, else its first notebook."""
+    pages = sorted((notebook.status != "failed", i) for i, notebook in enumerate(run.notebooks) if notebook.html)
+    return f"{quote(run.study)}/{quote(run.name)}/{quote(run.notebooks[pages[0][1]].html)}" if pages else ""
+
+
 def _line(run: Run, row: Mapping | None, change: str) -> History:
-    pages = [notebook.html for notebook in run.notebooks if notebook.html]
     return History(
-        href=f"{quote(run.study)}/{quote(run.name)}/{quote(pages[0])}" if pages else "",
+        href=_page_of(run),
         run=clean(run.name),
         started=run.started[:16],
         outcome=run.outcome,

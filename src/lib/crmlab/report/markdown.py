@@ -16,6 +16,7 @@ _CELLS = {"th": ["colspan", "rowspan", "scope", "style"], "td": ["colspan", "row
 # Only the words of these are dropped with them; whatever is missed here is dropped as markup by the sanitiser.
 _SILENT = re.compile(r"<(style|script|template|noscript)\b.*?(</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
+_OWN_ANCHOR = re.compile(r"|answer|main|cell-\d+")  # anchors of the page itself
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Headings:
 
     def add(self, level: int, text: str) -> str:
         """Note a heading and return its anchor, unique in the page."""
-        base = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "section"
+        base = re.sub(r"[^\w]+", "-", text.lower()).strip("-")
+        base = f"section-{base}".strip("-") if _OWN_ANCHOR.fullmatch(base) else base
         taken = {anchor for _, anchor, _ in self.entries}
         anchor = next(a for a in (base, *(f"{base}-{i}" for i in range(2, 10_000))) if a not in taken)
         self.entries.append((level, anchor, text))

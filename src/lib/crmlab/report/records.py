@@ -1,5 +1,6 @@
 """Named numbers that a notebook records, and their way into metrics.json."""
 
+import sys
 from collections.abc import Mapping
 
 from crmlab.schema import ParameterError
@@ -73,9 +74,9 @@ def name_of(nb: Mapping) -> str:
 def metric_text(metric: Mapping, *, with_interval: bool = True) -> str:
     """Return a recorded number as people read it: `12.3 % (11.0–13.8)`."""
     value, unit = metric.get("value"), str(metric.get("unit") or "")
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not _is_number(value):
         return MISSING if value is None else format_values([value], "flag" if isinstance(value, bool) else "text")[0]
-    ends = [metric.get(end) if isinstance(metric.get(end), (int, float)) else None for end in ("low", "high")]
+    ends = [metric.get(end) if _is_number(metric.get(end)) else None for end in ("low", "high")]
     kind = unit if unit.split(":")[0] in _NUMBER_UNITS else "number"
     words = "" if kind == unit or not unit else f"\u00a0{clean(unit)}"
     try:
@@ -83,6 +84,11 @@ def metric_text(metric: Mapping, *, with_interval: bool = True) -> str:
     except ParameterError:  # a unit that only looks like a format
         text = number(value)
     return text + words
+
+
+def _is_number(x: object) -> bool:
+    """Tell whether `x` can be written as a number; JSON has integers of any size."""
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and not abs(x) > sys.float_info.max
 
 
 def _outputs(nb: Mapping) -> list[Mapping]:

@@ -68,7 +68,7 @@ def _read_run(folder: Path) -> Run:
     facts = _read_json(folder / "run.json", dict)
     if facts.get("outcome") not in OUTCOMES:
         raise ValueError("run.json names no known outcome")
-    notebooks = facts.get("notebooks")
+    notebooks = facts["notebooks"] if isinstance(facts.get("notebooks"), list) else []
     return Run(
         folder=folder,
         study=folder.parent.name,
@@ -79,7 +79,7 @@ def _read_run(folder: Path) -> Run:
         error=next(iter(_text(facts, "error").splitlines()), ""),
         data=_text(facts, "data_fingerprint"),
         code=_text(facts, "code_version"),
-        notebooks=[_notebook(entry, folder) for entry in notebooks or [] if isinstance(entry, Mapping)],
+        notebooks=[_notebook(entry, folder) for entry in notebooks if isinstance(entry, Mapping)],
         metrics=_read_metrics(folder / "metrics.json"),
     )
 
@@ -88,7 +88,21 @@ def _read_metrics(path: Path) -> list[dict]:
     """Return the recorded rows; a run without numbers is still a run."""
     if not path.is_file():
         return []
-    return [row for row in _read_json(path, list) if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    rows = _read_json(path, list)
+    return [_metric(row) for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+
+
+def _metric(row: Mapping) -> dict:
+    """Return a row whose texts are texts and whose numbers are finite, whoever wrote it."""
+    value = row.get("value")
+    return {
+        **{key: _text(row, key) for key in ("notebook", "name", "label", "unit")},
+        **{key: _finite(row.get(key)) for key in ("low", "high")},
+        "kind": row.get("kind", "metric"),
+        "value": value if isinstance(value, (str, bool)) else _finite(value),
+        "n": row["n"] if isinstance(row.get("n"), int) else None,
+        "headline": row.get("headline") is True,
+    }
 
 
 def _read_json(path: Path, expected: type) -> dict | list:
@@ -121,7 +135,10 @@ def _text(facts: Mapping, key: str) -> str:
 
 def _finite(value: object) -> float | None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    try:
+        return float(value) if is_number and math.isfinite(value) else None
+    except OverflowError:  # JSON has integers of any size
+        return None
 
 
 def _reason(problem: Exception) -> str:

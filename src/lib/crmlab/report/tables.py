@@ -66,7 +66,7 @@ def describe_table(
     _check_columns(frame, formats=formats or {}, labels=labels or {}, bars=bars)
     shown = frame if limit is None else frame.head(limit)
     levels = [shown.index.get_level_values(i) for i in range(shown.index.nlevels)] if index else []
-    columns = [_describe_column(level.name or "", level.to_series(), "", None) for level in levels]
+    columns = [_describe_column(level.name or "", _series(level), "", None) for level in levels]
     for position, name in enumerate(frame.columns):
         column = shown.iloc[:, position]  # by position: column names need not be unique
         kind, label = (formats or {}).get(name, ""), (labels or {}).get(name)
@@ -141,6 +141,12 @@ def _describe_column(name: object, column: "pd.Series", kind: str, label: str | 
         "bar": _bar_lengths(column.tolist()) if bar else None,
         "texts": texts,
     }
+
+
+def _series(level: "pd.Index") -> "pd.Series":
+    import pandas as pd
+
+    return pd.Series(level.to_numpy(), dtype=level.dtype)  # `to_series` would guess a type anew
 
 
 def _label(name: object) -> str:

@@ -39,6 +39,7 @@ WORDS: dict[str, dict[str, str]] = {
         "notebooks": "Notebooks",
         "outcome": "Outcome",
         "parameters": "Parameters",
+        "partial": "Open the notebook where it stopped",
         "recorded": "Recorded numbers",
         "reports": "Reports",
         "rows": "Rows",
