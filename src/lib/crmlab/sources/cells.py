@@ -73,11 +73,11 @@ def parse_numbers(texts: pd.Series, *, decimal: str, thousands: str, strip: str)
 
 def _number_pattern(decimal: str, thousands: str) -> str:
     point = re.escape(decimal)
-    whole = r"\d+"
+    whole = r"[0-9]+"
     if thousands:
         separator = f"[{_SPACES}]" if thousands == " " else re.escape(thousands)
-        whole = rf"(?:\d{{1,3}}(?:{separator}\d{{3}})+|\d+)"
-    return rf"[-+]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][-+]?\d+)?"
+        whole = rf"(?:[0-9]{{1,3}}(?:{separator}[0-9]{{3}})+|[0-9]+)"
+    return rf"[-+]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][-+]?[0-9]+)?"
 
 
 def parse_booleans(texts: pd.Series) -> tuple[pd.Series, np.ndarray]:

@@ -46,6 +46,7 @@ _NAME_HEADER = re.compile(
     r"\b(first|last|full|sur|family|given)[ _]?name|\bcognome\b|\bnome\b|nominativo", re.IGNORECASE
 )
 _LONG_TEXT = 60
+_MANY = 20
 
 
 def check_texts(source: Source, texts: dict[str, TextTable], problems: Problems) -> None:
@@ -140,7 +141,7 @@ def _check_column(file: str, name: str, table: TextTable, problems: Problems) ->
         to_do = "Check the export; leave the column out if the CRM never fills it."
         problems.add("warning", place, name, "The column is empty in every row.", rows=n, of=n, what_to_do=to_do)
         return
-    if n > 1 and given.all() and (texts == texts.iloc[0]).all():
+    if n >= _MANY and given.all() and (texts == texts.iloc[0]).all():
         problems.add(
             "note", place, name, "Every row holds the same value.", rows=n, of=n, what_to_do="It tells nothing."
         )

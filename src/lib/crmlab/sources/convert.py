@@ -13,6 +13,7 @@ from .specs import ColumnSpec
 __all__ = ["convert_texts"]
 
 _SHOWN = 3
+_LISTED = 8
 _SUGGEST_FROM = 2_000
 _DECIMAL_COMMA = r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+"
 
@@ -90,14 +91,12 @@ class _Teller:
 
     def _count_values(self, texts: pd.Series, bad: np.ndarray, text: str, to_do: str, known: list[str]) -> None:
         self.told |= bad
-        counts = texts[bad].value_counts()
-        private = self.column.personal or len(counts) > 20
-        shown = [
-            f"{safe_value(v, rows=int(n), known=known, column=self.column.origin, personal=private)} ({n:,})"
-            for v, n in counts.head(8).items()
-        ]
-        more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
-        example = f"{self.where(int(bad.argmax()))}; in all {', '.join(shown)}{more}"
+        counts = texts[bad].value_counts().head(_LISTED)
+        unique = texts[bad].drop_duplicates()
+        first = dict(zip(unique, unique.index, strict=True))
+        shown = [f"{self.where(first[v])}: {safe_value(v, known)} ({n:,})" for v, n in counts.items()]
+        more = len(unique) - len(counts)
+        example = ", ".join(shown) + (f" and {more:,} more" if more else "")
         forgiven = self.column.invalid == "missing"
         self.problems.add(
             "warning" if forgiven else "error",

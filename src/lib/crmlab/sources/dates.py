@@ -20,7 +20,7 @@ NAMED_FORMATS = ("iso", "excel_serial", "unix_s", "unix_ms")
 _DIRECTIVES = set("YymdbBaAjHIMSfpzZ%")
 _TIME_PARTS = set("HIMSfp")
 _END_OF_DAY = np.timedelta64(86_399, "s")
-_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
+_ISO_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ISO_OFFSET = r"\d[T ]\d{2}.*(?:[Zz]|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _DAYS = (
     "%d/%m/%Y",
@@ -118,9 +118,10 @@ def suggest_formats(texts: pd.Series, *, most: int = 3) -> list[tuple[str, int]]
         n = max((int(v.sum()) for v in fits.values()), default=0)
         if not n:
             break
-        best = [f for f, v in fits.items() if int(v.sum()) == n]
-        found.append((" or ".join(f"`{f}`" for f in best[:2]), n))
-        left = left[~fits[best[0]]]
+        best = next(v for v in fits.values() if int(v.sum()) == n)
+        alike = [f for f, v in fits.items() if (v == best).all()]
+        found.append((" or ".join(f"`{f}`" for f in alike[:2]), n))
+        left = left[~best]
     return found
 
 
@@ -178,7 +179,7 @@ def _read_unix_ms(texts: pd.Series) -> _Reading:
 
 
 def _plain_numbers(texts: pd.Series) -> pd.Series:
-    plain = texts.str.fullmatch(r"\d+(\.\d+)?").fillna(False).astype(bool)
+    plain = texts.str.fullmatch(r"[0-9]+(\.[0-9]+)?").fillna(False).astype(bool)
     return pd.to_numeric(texts.where(plain)).astype("float64")
 
 

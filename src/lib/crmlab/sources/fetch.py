@@ -118,7 +118,7 @@ def _downloaded(spec: FileSpec) -> Path:
             known_hash=f"sha256:{spec.sha256[0]}",
             fname=place.name,
             path=place.parent,
-            downloader=pooch.HTTPDownloader(timeout=_SECONDS),
+            downloader=_download,
         )
     except RequestException as error:
         raise _unreachable(spec, place, type(error).__name__) from None
@@ -129,6 +129,16 @@ def _downloaded(spec: FileSpec) -> Path:
     finally:
         quiet.setLevel(level)
     return place
+
+
+def _download(url: str, output_file: object, _pooch: object) -> None:
+    """Write the answer of `url` to a file; unlike pooch's own downloader, close the connection when it fails."""
+    import requests
+
+    with requests.get(url, stream=True, timeout=_SECONDS) as answer, Path(output_file).open("wb") as stream:
+        answer.raise_for_status()
+        for chunk in answer.iter_content(CHUNK):
+            stream.write(chunk)
 
 
 def _unreachable(spec: FileSpec, place: Path, reason: str) -> SourceError:

@@ -275,13 +275,23 @@ def _file_tables(source: Source, today: str | datetime) -> tuple[dict[str, pd.Da
 
 def _refused(source: Source, problems: Problems) -> SourceError:
     errors = problems.frame().query("severity == 'error'")
-    n, shown = len(errors), format_problems(errors.head(3)).rsplit("\n\n", 1)[0]
+    n = len(errors)
+    if n == 1:
+        return _only_error(source, errors.iloc[0])
+    shown = format_problems(errors.head(3), summary=False)
     more = f"\n… and {n - 3} more" if n > 3 else ""
     return SourceError(
-        f"The source `{source.name}` has {n} error{'s' if n > 1 else ''}; nothing was loaded.",
-        found="\n" + shown + more,
+        f"The source `{source.name}` has {n} errors; nothing was loaded.",
+        found=f"\n{shown}{more}",
         remedy=f"correct them; `crmlab check {source.name}` tells everything at once.",
     )
+
+
+def _only_error(source: Source, error: pd.Series) -> SourceError:
+    place = ".".join(part for part in (error["table"], error["column"]) if part)
+    rows = f"{error['rows']:,} rows" if error["rows"] else ""
+    found = "; ".join(part for part in (rows, error["example"]) if part)
+    return SourceError(f"Source `{source.name}`, {place}: {error['problem']}", found=found, remedy=error["what_to_do"])
 
 
 def _as_json(problems: Problems) -> list[dict]:

@@ -19,11 +19,6 @@ _DATE_LIKE = re.compile(
     r"([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?)?Z?"
 )
 _NUMBER_LIKE = re.compile(r"[-+(]?[€$£¥]?\s?[\d.,'\s]*\d[\d.,'\s]*[)%€$£¥]?")
-_PERSONAL_NAME = re.compile(
-    r"name|nome|surname|contact|person|owner|agent|rep\b|mail|phone|tel|mobile|cell|fax|address|indirizzo|birth|nascita"
-    r"|fiscal|iban|passport|linkedin|note|comment|descri",
-    re.IGNORECASE,
-)
 
 
 def mask_text(text: str) -> str:
@@ -42,16 +37,14 @@ def mask_text(text: str) -> str:
     return shape if len(shape) <= 24 else shape[:23] + "…"
 
 
-def safe_value(text: str, *, rows: int, known: list[str], column: str, personal: bool) -> str:
-    """Return a value as it is when it is plainly a code, else its shape.
+def safe_value(text: str, known: list[str]) -> str:
+    """Return a value as it is when it is a misspelling of a known one, else its shape: it may be a person's name.
 
-    A code is short, has no e-mail sign and no long number, stands in a column that does not sound like people, and
-    either occurs in five or more rows or is a misspelling of a known value.
+    >>> safe_value("Opne", ["Open"]), safe_value("Mario", ["Open"])
+    ("'Opne'", 'M••••')
     """
-    plain = len(text) <= 40 and "@" not in text and not re.search(r"\d{5}", text) and text.isprintable()
-    misspelt = bool(get_close_matches(text.lower(), [k.lower() for k in known], n=1, cutoff=0.75))
-    code = plain and not personal and not _PERSONAL_NAME.search(column) and (rows >= 5 or misspelt)
-    return repr(text) if code else mask_text(text)
+    close = get_close_matches(text.strip().lower(), [k.lower() for k in known], n=1, cutoff=0.75)
+    return repr(text) if close else mask_text(text)
 
 
 def safe_header(name: str) -> str:
@@ -98,16 +91,17 @@ class Problems:
 _TEXT_COLUMNS = [c for c in PROBLEM_COLUMNS if c not in ("rows", "share")]
 
 
-def format_problems(frame: pd.DataFrame, *, width: int = 100) -> str:
+def format_problems(frame: pd.DataFrame, *, width: int = 100, summary: bool = True) -> str:
     """Return the problems as plain text for a terminal of `width` columns.
 
-    Each problem is a line of severity, place and rows, followed by what is wrong, an example, and what to do.
+    Each problem is a line of severity, place and rows, followed by what is wrong, an example, and what to do; the last
+    line is the count (`summary`).
     """
     if frame.empty:
         return "Nothing wrong found."
     blocks = [_block(row, width) for row in frame.to_dict("records")]
     counts = ", ".join(_counted(int((frame["severity"] == s).sum()), s) for s in SEVERITIES)
-    return "\n".join([*blocks, "", f"{counts}. {_verdict(frame)}"])
+    return "\n".join([*blocks, *(["", f"{counts}. {_verdict(frame)}"] if summary else [])])
 
 
 def _counted(n: int, word: str) -> str:
