@@ -1,5 +1,7 @@
 """Quality: completeness, impossible and probably wrong rows, spellings; counts and never a personal value."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from crmlab.crm import Crm
 from crmlab.quality import (
     common_spelling,
     completeness_table,
+    dirt_recall_table,
     follows,
     problem_table,
     spelling_key,
@@ -207,12 +210,16 @@ def test_changes_after_closing() -> None:
             "entity": "opportunity",
             "entity_id": ["O1", "O1", "O1", "O2"],
             "field": ["amount", "stage", "amount", "amount"],
-            "changed_at": times("2024-02-01", "2024-03-01 12:00", "2024-03-09", "2024-05-01"),
+            "changed_at": times("2024-02-01", "2024-03-01 12:00", "2024-03-02 12:00", "2024-05-01"),
         }
     )
-    crm = make_crm(opportunities=deals, changes=changes)
+    # An impossible date of closing (before the creation) does not make everything else an edit after it.
+    leads = make_leads(1, disqualified_at=times("2023-12-01"), converted_at=times("2024-04-01"), status="converted")
+    lead_change = {"change_id": "H5", "entity": "lead", "entity_id": "L0", "field": "status"}
+    changes = pd.concat([changes, pd.DataFrame([lead_change]).assign(changed_at=times("2024-03-01"))])
+    crm = make_crm(opportunities=deals, changes=changes, leads=leads)
     assert found(crm, "after its lead or deal was closed") == {("changes", "amount of opportunities"): 1}
-    assert found(crm, "contradict") == {}
+    assert found(crm, "contradict") == {("leads", "converted and disqualified"): 1}
 
 
 def test_status_against_dates() -> None:
@@ -280,6 +287,8 @@ def test_outliers_on_the_logarithm() -> None:
     employees[:3] = [5_000_000, 30_000_000, 0]  # zero says nothing about size
     crm = make_crm(leads=make_leads(300, employees=employees))
     assert found(crm, "far outside") == {("leads", "employees"): 2}
+    tail = make_crm(leads=make_leads(300, employees=np.where(np.arange(300) < 9, 30_000_000, employees)))
+    assert found(tail, "far outside") == {}  # three in a hundred: the tail of the column
     few = make_crm(leads=make_leads(49, employees=employees[:49]))
     assert found(few, "far outside") == {}
 
@@ -293,6 +302,8 @@ HOSTILE = [
     "+cmd|x",
     "Robert'); DROP TABLE leads;--",
     "x' or '1'='1",
+    "${jndi:ldap://x.example/a}",
+    "=2+5",
 ]
 HARMLESS = [
     "+39 02 1234567",
@@ -303,6 +314,7 @@ HARMLESS = [
     "D'Oro dell'anno",
     "-12 %",
     "o'clock; later",
+    "costa 12 $ {sconto}",
 ]
 
 
@@ -407,6 +419,74 @@ def test_a_clean_or_empty_crm_gives_empty_tables_of_the_same_shape() -> None:
     before_all = completeness_table(dirty, as_of="2020-01-01")
     assert set(before_all["rows"]) == {0}
     assert before_all["filled"].isna().all()
+
+
+# ── the demo's planted dirt ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What the demo's truth says about its dirt."""
+
+    dirt: pd.DataFrame
+    dirty_rows: pd.DataFrame
+
+
+def test_planted_dirt_against_what_was_found() -> None:
+    leads = make_leads(5, source=["Web form", "Web form", "web_form", "Web form", None], crm_score=[1.0] * 5)
+    leads["created_at"] = times(*["2024-01-01"] * 4, "2024-08-01")
+    dirt = pd.DataFrame(
+        [
+            ("source_spelling", "leads", 3, 5, 0.3),
+            ("missing_source", "leads", 1, 5, 0.2),
+            ("crm_score_edited_after_close", "leads", 1, 5, 0.1),
+            ("next_step_edited_after_close", "leads", 1, 5, 0.1),
+            ("gremlins", "leads", 2, 5, 0.4),
+        ],
+        columns=["kind", "table", "rows", "eligible", "rate_intended"],
+    )
+    rows = pd.DataFrame(
+        [
+            ("source_spelling", "leads", "L2"),
+            ("source_spelling", "leads", "L3"),  # planted, but spelled like the others: not to be found
+            ("source_spelling", "leads", "L4"),  # created after as_of
+            ("missing_source", "leads", "L4"),
+            ("crm_score_edited_after_close", "leads", "L0"),
+            ("next_step_edited_after_close", "leads", "L0"),  # there is no such column here
+            ("gremlins", "leads", "L0"),
+            ("gremlins", "leads", "L1"),
+        ],
+        columns=["kind", "table", "row_id"],
+    )
+    crm = Crm(Tables({"leads": leads}), "test", truth=Planted(dirt, rows))
+    table = dirt_recall_table(crm, as_of=AS_OF).set_index("kind")
+    columns = ["planted", "found", "flagged"]
+    assert table.loc["source_spelling", columns].tolist() == [2, 1, 1]
+    assert table.loc["source_spelling", ["recall", "precision"]].tolist() == [0.5, 1.0]
+    assert table.loc["missing_source", columns].tolist() == [0, 0, 0]
+    assert table.loc["crm_score_edited_after_close", columns].tolist() == [1, 1, 0]
+    assert table.loc["next_step_edited_after_close", ["found", "how"]].tolist() == [0, "not looked for"]
+    assert table.loc["gremlins", ["planted", "found", "how"]].tolist() == [2, 0, "not looked for"]
+    assert dirt_recall_table(make_crm(leads=leads), as_of=AS_OF).empty
+
+
+@pytest.mark.truth
+def test_the_checks_find_the_dirt_of_the_demo() -> None:
+    from crmlab.demo import make_crm as simulate
+
+    demo = simulate(n_leads=1_500, seed=3)
+    own = {"x_next_step": {"type": "category", "known": "today", "meaning": "Next step"}}
+    crm = Crm(Tables(demo.tables), "demo", own_columns=own, truth=demo.truth)
+    table = dirt_recall_table(crm, as_of="2025-01-06")
+    assert set(zip(table["kind"], table["table"], strict=True)) == set(
+        zip(demo.truth.dirt["kind"], demo.truth.dirt["table"], strict=True)
+    )
+    assert "not looked for" not in set(table["how"])
+    enough = table[table["planted"] >= 5].set_index(["kind", "table"])
+    outliers = enough.index.get_level_values("kind") == "outlier_employees"  # some stay inside what firms can have
+    assert enough["recall"][~outliers].min() >= 0.95
+    assert enough["precision"][~outliers].dropna().min() >= 0.9
+    assert enough["recall"].min() >= 0.5
 
 
 # ── spelling ─────────────────────────────────────────────────────────────────────────────────────────────────────────

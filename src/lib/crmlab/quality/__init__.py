@@ -5,12 +5,14 @@ Nothing here returns a personal value: tables hold names of tables and columns, 
 
 from .completeness import completeness_table, table_overview
 from .dates import follows
+from .dirt import dirt_recall_table
 from .problems import problem_table
 from .spelling import common_spelling, spelling_key, spelling_table
 
 __all__ = [
     "common_spelling",
     "completeness_table",
+    "dirt_recall_table",
     "follows",
     "problem_table",
     "spelling_key",

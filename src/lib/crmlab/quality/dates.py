@@ -80,12 +80,12 @@ def placeholders(rows: Rows) -> Iterator[Finding]:
 
 
 def after_closing(rows: Rows) -> Iterator[Finding]:
-    """Fields changed more than a day after the lead or deal was closed, counted per field."""
+    """Fields changed a day or more after the lead or deal was closed, counted per field."""
     changes = rows("changes")
     for entity, name, key in (("lead", "leads", "lead_id"), ("opportunity", "opportunities", "opportunity_id")):
         closed = _closed_at(rows(name)).set_axis(rows(name)[key])
         log = changes[changes["entity"] == entity]
-        late = log["changed_at"] - look_up(log["entity_id"], closed) > _DAY
+        late = log["changed_at"] - look_up(log["entity_id"], closed) >= _DAY
         for field, bad in late.groupby(log["field"]):
             yield Finding.count("after_closing", "changes", f"{field} of {name}", bad)
 
@@ -118,7 +118,9 @@ def _deal_status(deals: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _closed_at(frame: pd.DataFrame) -> pd.Series:
-    return frame["closed_at"] if "closed_at" in frame else frame[["converted_at", "disqualified_at"]].min(axis=1)
+    """First closing that is not impossible."""
+    dates = [c for c in ("closed_at", "converted_at", "disqualified_at") if c in frame]
+    return frame[dates].apply(lambda date: date.where(follows(frame["created_at"], date))).min(axis=1)
 
 
 DATE_RULES = (wrong_order, before_entity, entered, placeholders, after_closing, status_against_dates)

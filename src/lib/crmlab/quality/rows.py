@@ -1,11 +1,14 @@
 """The rows that a study sees, with the values that the CRM holds for them."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm, as_instant
 from crmlab.schema import TODAY, Column, table
 
-__all__ = ["column_of", "is_filled", "look_up", "visible_rows"]
+__all__ = ["by_distinct", "column_of", "is_filled", "look_up", "visible_rows"]
 
 
 def visible_rows(crm: Crm, name: str, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
@@ -40,6 +43,13 @@ def is_filled(values: pd.Series) -> pd.Series:
     if values.dtype != "str":
         return values.notna()
     return values.notna() & (values.str.strip() != "").fillna(False).astype(bool)
+
+
+def by_distinct(values: pd.Series, test: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """Return `test(values)`, true or false for each value, asked only once for each distinct one; gaps are false."""
+    codes, distinct = pd.factorize(values)
+    hits = np.append(test(pd.Series(distinct, dtype=values.dtype)).to_numpy(bool), False)  # a gap has the code -1
+    return pd.Series(hits[codes], index=values.index, dtype="bool")
 
 
 def look_up(ids: pd.Series, values: pd.Series) -> pd.Series:

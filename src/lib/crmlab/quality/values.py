@@ -8,6 +8,7 @@ import pandas as pd
 from crmlab.schema import TABLES
 
 from .findings import Finding, Rows
+from .rows import by_distinct
 from .spelling import spelling_key
 
 __all__ = ["DUPLICATE_DAYS", "OUTLIER_IQR", "VALUE_RULES", "repeated_leads"]
@@ -15,15 +16,17 @@ __all__ = ["DUPLICATE_DAYS", "OUTLIER_IQR", "VALUE_RULES", "repeated_leads"]
 DUPLICATE_DAYS = 14
 """Two leads of one person, or of one role at one company, that come within these days are probably one."""
 
-OUTLIER_IQR = 3.0
-"""Distance from the quartiles of the logarithm, in interquartile ranges; Tukey calls such values far out."""
+OUTLIER_IQR = 2.2
+"""Distance from the quartiles of the logarithm, in interquartile ranges (Hoaglin and Iglewicz, 1987)."""
 
 _MIN_VALUES = 50
+_LONG_TAIL = 0.02
 _HTML = r"<\s*/?\s*(?:script|img|svg|iframe|object|embed|style|link|meta|form|body|a)\b|<[^>]+\bon\w+\s*=|javascript:"
 # A sign before a digit is a telephone number, "- text" is a list, "@name" a mention: none of them begins a formula.
 _FORMULA = r"^\s*(?:=\s*[\w+\-@(\"]|[@+\-]\s*[a-z_]+\s*[(|!])"
 _SQL = r"'\s*\)?\s*(?:;|--|\bunion\b|\bor\b\s+['\d])"
-_HOSTILE = rf"(?i:{_HTML}|{_FORMULA}|{_SQL})"
+_LOOKUP = r"\$\{\s*\w+\s*:"  # expanded by vulnerable loggers
+_HOSTILE = rf"(?i:{_HTML}|{_FORMULA}|{_SQL}|{_LOOKUP})"
 _EMAIL = r"[\w.+\-]+@[\w\-]+\.[\w.\-]+"
 
 
@@ -57,7 +60,10 @@ def repeats(rows: Rows) -> Iterator[Finding]:
 
 
 def outliers(rows: Rows) -> Iterator[Finding]:
-    """Sizes and amounts beyond `OUTLIER_IQR` interquartile ranges of their logarithm, where 50 or more are positive."""
+    """Sizes and amounts beyond `OUTLIER_IQR` interquartile ranges of their logarithm, where 50 or more are positive.
+
+    More than two in a hundred beyond are the tail of a skewed column, not slips of typing: none is reported then.
+    """
     for name, spec in TABLES.items():
         frame = rows(name)
         for c in spec.of_kind("number") if len(frame) else ():
@@ -74,11 +80,12 @@ def _far_out(values: pd.Series) -> pd.Series:
     reach = OUTLIER_IQR * (high - low)
     if reach == 0:
         return pd.Series(False, index=values.index)
-    return ((logs < low - reach) | (logs > high + reach)).reindex(values.index, fill_value=False)
+    far = ((logs < low - reach) | (logs > high + reach)).reindex(values.index, fill_value=False)
+    return far & (far.mean() <= _LONG_TAIL)
 
 
 def hostile(rows: Rows) -> Iterator[Finding]:
-    """Text with HTML that can run, that begins as a spreadsheet formula, or that breaks out of an SQL string."""
+    """Text that a page, a spreadsheet, an SQL statement or a logger would run."""
     for name, column, values, _ in _texts(rows):
         yield Finding.count("hostile", name, column, _matches(values, _HOSTILE))
 
@@ -91,10 +98,7 @@ def misplaced_personal(rows: Rows) -> Iterator[Finding]:
 
 
 def _matches(values: pd.Series, pattern: str) -> pd.Series:
-    """Whether each text holds the pattern; every distinct text is looked at once."""
-    codes, texts = pd.factorize(values)
-    hits = pd.Series(texts, dtype="str").str.contains(pattern, regex=True).to_numpy(bool)
-    return pd.Series(hits[codes], index=values.index, dtype="bool")
+    return by_distinct(values, lambda texts: texts.str.contains(pattern, regex=True))
 
 
 def _texts(rows: Rows) -> Iterator[tuple[str, str, pd.Series, bool]]:
