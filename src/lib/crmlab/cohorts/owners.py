@@ -74,13 +74,14 @@ def owner_table(
     )
 
 
-def _expected(durations: pd.DataFrame, days: pd.Series, seen: pd.Series, case_mix: Sequence[str]) -> pd.Series:
-    labels = [group_labels(durations, c).astype("str").fillna(NO_VALUE) for c in case_mix]
-    frame = pd.DataFrame({"days": days, "seen": seen, "expected": np.nan})
-    keys = labels or [pd.Series("all", index=frame.index)]
-    for _, part in frame.groupby(keys):
-        frame.loc[part.index, "expected"] = cumulative_hazard(part["days"].to_numpy(), part["seen"].to_numpy())
-    return frame["expected"]
+def _expected(durations: pd.DataFrame, days: pd.Series, seen: pd.Series, case_mix: Sequence[str]) -> np.ndarray:
+    """Expected conversions of each lead, from the leads that are alike in all of `case_mix`."""
+    labels = {c: group_labels(durations, c).astype("str").fillna(NO_VALUE).to_numpy() for c in case_mix}
+    alike = pd.DataFrame(labels or {"all": np.zeros(len(durations))}).groupby(list(labels) or ["all"])
+    time, hit, expected = days.to_numpy(), seen.to_numpy(), np.empty(len(durations))
+    for rows in alike.indices.values():
+        expected[rows] = cumulative_hazard(time[rows], hit[rows])
+    return expected
 
 
 def _raw_share(part: pd.DataFrame, horizon_days: int) -> pd.DataFrame:

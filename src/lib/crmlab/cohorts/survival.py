@@ -7,6 +7,7 @@ import numpy as np
 __all__ = ["Curve", "cumulative_hazard", "difference_interval", "fit_curve", "rate_interval", "share_interval"]
 
 _LEVEL = 0.95
+_Z = 1.959964  # 95 % of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,29 @@ class Curve:
 def fit_curve(days: np.ndarray, converted: np.ndarray, *, reach: float) -> Curve:
     """Fit the Kaplan–Meier estimate of the share converted, with exponential Greenwood 95 % intervals.
 
+    The same numbers as lifelines' `KaplanMeierFitter` (a test compares them), many times faster and without its
+    second of import: a report fits hundreds of small groups.
+
     Parameters
     ----------
     days : (n,) days from creation to conversion, or to the last moment seen; n ≥ 1.
     converted : (n,) whether the lead converted then.
     reach : longest time that any of the leads was followed.
     """
-    from lifelines import KaplanMeierFitter
-
-    fitted = KaplanMeierFitter(alpha=1 - _LEVEL).fit(days, converted)
-    survival, bounds = fitted.survival_function_.to_numpy()[:, 0], fitted.confidence_interval_.to_numpy()
-    times = fitted.survival_function_.index.to_numpy(dtype="float64")
-    return Curve(times, 1 - survival, 1 - bounds[:, 1], 1 - bounds[:, 0], np.sort(days), reach)
+    times, inverse = np.unique(days, return_inverse=True)
+    events = np.bincount(inverse, converted, minlength=len(times))
+    at_risk = len(days) - np.searchsorted(np.sort(days), times, side="left")
+    step = events > 0
+    times, events, at_risk = times[step], events[step], at_risk[step]
+    survival = np.cumprod(1 - events / at_risk)
+    with np.errstate(divide="ignore", invalid="ignore"):  # once everybody has converted there is no variance
+        variance = np.cumsum(events / (at_risk * (at_risk - events)))
+        width = _Z * np.sqrt(variance) / np.abs(np.log(survival))
+        low, high = 1 - survival ** np.exp(-width), 1 - survival ** np.exp(width)
+    start = (0.0,) if not len(times) or times[0] > 0 else ()
+    nothing = np.zeros(len(start))
+    curve = (np.concatenate([nothing, x]) for x in (times, 1 - survival, low, high))
+    return Curve(*curve, np.sort(days), reach)
 
 
 def cumulative_hazard(days: np.ndarray, converted: np.ndarray) -> np.ndarray:
@@ -99,7 +111,7 @@ def share_interval(converted: int, n: int) -> tuple[float, float]:
     if not n:
         return np.nan, np.nan
     low, high = _wilson(np.float64(converted / n), np.float64(n))
-    return float(max(low, 0.0)), float(min(high, 1.0))
+    return float(low) if converted else 0.0, float(high) if converted < n else 1.0
 
 
 def rate_interval(observed: int, expected: float) -> tuple[float, float]:
@@ -130,7 +142,6 @@ def difference_interval(
 
 
 def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    z = 1.959964
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
     return centre - half, centre + half
