@@ -205,4 +205,5 @@ def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     z = 1.959964
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return centre - half, centre + half
+    # Rounding must not push the share itself outside its interval.
+    return np.minimum(centre - half, share), np.maximum(centre + half, share)

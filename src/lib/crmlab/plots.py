@@ -119,7 +119,7 @@ def plot_capture(tables: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> 
         ax.plot(shares, captured, marker=marker, color=colour, label=name)
     ax.set(xlabel="share of leads called, best score first", ylabel="share of conversions among them")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.legend(loc="lower right")
     return ax
 
@@ -138,7 +138,7 @@ def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None, days: int = 180
         rows = curves[(curves["group"] == group) & (curves["days"] <= days)]
         ax.step(rows["days"], rows["share"], where="post", color=colour, linestyle=style, label=_short(group))
         ax.fill_between(rows["days"], rows["low"], rows["high"], step="post", color=colour, alpha=0.12, linewidth=0)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set(xlabel="days since creation", ylabel="share converted", xlim=(0, days), ylim=(0, None))
     ax.legend(loc="upper left", ncol=2)
     return ax

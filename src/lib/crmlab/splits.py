@@ -62,7 +62,7 @@ def temporal_split(snapshots: pd.DataFrame, *, test_share: float, gap_days: int)
         )
     dates = snapshots["as_of"]
     start = dates[mature].quantile(1 - test_share, interpolation="higher")
-    train = mature & (dates + pd.Timedelta(days=gap_days) <= start).to_numpy()
+    train = mature & ((dates + pd.Timedelta(days=gap_days) <= start) & (dates < start)).to_numpy()
     test = mature & (dates >= start).to_numpy()
     if not train.any():
         raise NotEnoughEvidence(
