@@ -4,7 +4,12 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "note"]
+
+
+def note(text: str, *, stream: TextIO | None = None) -> None:
+    """Say what is going on before notebooks run."""
+    print(text, file=stream or sys.stderr, flush=True)
 
 
 class Progress:
@@ -61,4 +66,4 @@ class Progress:
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:
-            print(text, file=self._stream, flush=True)
+            note(text, stream=self._stream)

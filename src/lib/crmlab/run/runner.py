@@ -21,7 +21,7 @@ from .notebooks import Notebook, find_notebooks
 from .params import Study, find_study, load_study, override, resolve, sha256_of
 from .plan import Task, build_tasks, declared_parameters, dependencies, select_notebooks
 from .pool import Pool, own_peak_memory
-from .progress import Progress
+from .progress import Progress, note
 
 __all__ = ["Finished", "Interrupted", "Plan", "plan_study", "run_study"]
 
@@ -192,7 +192,8 @@ class _Run:
             return ""
         from crmlab import sources
 
-        return sources.prepare_source(source)
+        note(f"source {source}: checking that its tables are up to date")
+        return sources.prepare_source(str(source), today=self.started.date().isoformat())
 
     def _check_as_of(self) -> None:
         if "source" in self.plan.values and "as_of" in self.plan.values:
