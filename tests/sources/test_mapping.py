@@ -209,3 +209,17 @@ def test_describe_lists_what_was_left_out_and_added(source):
         "status": "Status",
         "x_size": "Size",
     }
+
+
+def test_an_own_column_means_one_thing_in_all_tables(source):
+    deals = """
+  opportunities:
+    file: leads
+    columns:
+      opportunity_id: Id
+      created_at: {from: When, format: iso}
+      x_size: {from: Size, type: number, known: creation, meaning: Size.}
+"""
+    assert len(read_source(source(mapping=GOOD + deals)).own_columns) == 2
+    text = faults(source, GOOD + deals.replace("known: creation", "known: today"))
+    assert "declared twice with different `type` or `known`" in text

@@ -242,3 +242,29 @@ def test_excel_export_needs_no_date_format(source, project, mapping):
     assert found["lead_id"].tolist() == ["007", "8"]
     assert found["created_at"].tolist()[0] == pd.Timestamp("2024-04-03 08:00")
     assert found["source"].tolist() == ["Web", "NA"]
+
+
+def test_the_demo_is_a_source_like_any_other(source, builds):
+    demo = "title: Demo\nkind: demo\nn_leads: 60\nseed: 3\n"
+    own = "own_columns: {leads: {x_next_step: {type: category, known: today, meaning: Next step.}}}\n"
+    name = source(mapping=demo + own)
+    crm = open_crm(name, as_of="2025-01-06")
+    assert crm.counts()["leads"] == 60
+    assert crm.known_of("x_next_step") == "today"
+    p = crm.truth.p_convert(crm["leads"]["lead_id"], "2024-06-03", horizon_days=90)
+    assert ((p >= 0) & (p <= 1))[~pd.isna(p)].all()
+    before = crm.fingerprint
+    source(mapping=demo.replace("seed: 3", "seed: 4") + own)
+    assert open_crm(name, as_of="2025-01-06").fingerprint != before
+    assert len(builds) == 2
+
+
+@pytest.mark.parametrize("name", ["demo", "demo_small"])
+def test_the_demo_declares_its_own_columns(name, monkeypatch, root, tmp_path):
+    from crmlab.demo import make_crm
+    from crmlab.sources import read_source
+
+    monkeypatch.setenv("CRMLAB_HOME", str(root))
+    tables = make_crm(n_leads=30, seed=1).tables
+    found = {(t, c) for t, frame in tables.items() for c in frame if c.startswith("x_")}
+    assert found == {(c.table, c.name) for c in read_source(name).own_columns}

@@ -157,7 +157,8 @@ def _read_tables(parent: Section, files: dict[str, FileSpec], about: dict) -> tu
         columns = entry.section("columns")
         for name in (n for n in columns.values if n.startswith("x_")):
             declared = read_own_column(_column_section(columns, name), name, table)
-            _check_same(entry, own.setdefault(name, declared), declared)
+            _check_same(entry, next((o for o in own.values() if o.name == name), declared), declared)
+            own.setdefault((table, name), declared)
     return tuple(tables), tuple(own.values())
 
 
@@ -170,9 +171,9 @@ def _entries(parent: Section, table: str) -> list[Section]:
 
 
 def _check_same(entry: Section, first: OwnColumn, second: OwnColumn) -> None:
-    """An own column must mean one thing everywhere, because features ask for it by its name."""
-    if (first.table, first.type, first.known) != (second.table, second.type, second.known):
-        entry.fault("is declared twice with different table, type or known.", f"columns.{second.name}")
+    """An own column must be one thing in all tables, because features ask for it by its name."""
+    if (first.type, first.known) != (second.type, second.known):
+        entry.fault("is declared twice with different `type` or `known`; choose two names.", f"columns.{second.name}")
 
 
 def _read_table(entry: Section, table: str, files: dict[str, FileSpec], about: dict) -> TableSpec:

@@ -1,9 +1,8 @@
-"""Open a source: build its local store when it is missing or outdated, check it, describe it."""
+"""Open a source: build its local store when it is missing or outdated."""
 
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -11,51 +10,21 @@ import duckdb
 import pandas as pd
 
 from crmlab.crm import Crm, as_instant
-from crmlab.project import data_dir, root
-from crmlab.schema import CrmlabError, ParameterError, SourceError, did_you_mean
+from crmlab.project import data_dir
+from crmlab.schema import CrmlabError, ParameterError, SourceError
 from crmlab.store import Store
 
-from .build import BuiltTable, build_tables
-from .checks import check_future, check_tables, check_texts
-from .documents import MappingError
 from .fetch import find_files, sha256_of
 from .locks import locked
-from .mapping import read_mapping
 from .problems import Problems, format_problems
-from .specs import Source
-from .tabular import TextTable, read_texts
+from .reading import read_and_build, read_source
+from .specs import FileSpec, Source
 
-__all__ = [
-    "SourceDescription",
-    "check_source",
-    "describe_source",
-    "open_crm",
-    "prepare_source",
-    "read_source",
-    "source_names",
-]
+__all__ = ["open_crm", "prepare_source"]
 
 _CODE = Path(__file__).resolve().parents[1]
 _CODE_OF_FILES = ("schema/*.py", "sources/*.py", "store.py")
 _CODE_OF_DEMO = ("schema/*.py", "demo/*.py", "demo.py", "store.py", "sources/prepare.py")
-
-
-def source_names() -> list[str]:
-    """Return the names of the mappings in `params/sources`."""
-    return sorted(p.stem for p in (root() / "params" / "sources").glob("*.yaml"))
-
-
-def read_source(name: str) -> Source:
-    """Return the mapping of a source, by its name in `params/sources` or by the path of a YAML file.
-
-    Raises
-    ------
-    SourceError : there is no such mapping, or it breaks a rule (`MappingError`).
-    """
-    path = _mapping_path(name)
-    inside = path.parent == root() / "params" / "sources"
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    return read_mapping(path, name=path.stem if inside else f"{path.stem}-{digest}")
 
 
 def prepare_source(name: str, *, today: str | datetime = "") -> str:
@@ -109,90 +78,6 @@ def open_crm(name: str, *, as_of: str) -> Crm:
     return Crm(store, title=source.title, own_columns=own, truth=_truth(source, store))
 
 
-def check_source(name: str, *, today: str | datetime) -> pd.DataFrame:
-    """Return everything that is wrong with a source at once, one row per problem, errors first.
-
-    Parameters
-    ----------
-    today : ISO date or time; a fact dated later is an error.
-
-    Returns
-    -------
-    Frame with columns severity, table, column, problem, rows, share, example, what_to_do. Examples hold row numbers and
-    masked shapes, never personal data.
-
-    Raises
-    ------
-    SourceError : there is no source of that name.
-    """
-    problems = Problems()
-    try:
-        source = read_source(name)
-    except MappingError as error:
-        for fault in error.faults:
-            problems.add("error", "", "", fault, what_to_do="Correct the mapping; docs/own_data.md explains every key.")
-        return problems.frame()
-    if source.kind == "files":
-        _read_and_build(source, problems, today=today)
-    return problems.frame()
-
-
-@dataclass(frozen=True)
-class SourceDescription:
-    """What a report says about a source.
-
-    Attributes
-    ----------
-    notes : sentences on what the data are and what they cannot tell.
-    left_out : columns file, column, reason.
-    own_columns : columns table, column, type, known, meaning.
-    columns : columns table, column, from, note: where each canonical column comes from.
-    """
-
-    name: str
-    title: str
-    origin: str
-    licence: str
-    currency: str
-    notes: tuple[str, ...]
-    left_out: pd.DataFrame
-    own_columns: pd.DataFrame
-    columns: pd.DataFrame
-
-
-def describe_source(name: str) -> SourceDescription:
-    """Return title, origin, licence, notes and the columns mapped, left out and added by a source."""
-    source = read_source(name)
-    left = [(f.name, column, reason) for f in source.files.values() for column, reason in f.left_out.items()]
-    own = [(c.table, c.name, c.type, c.known, c.meaning) for c in source.own_columns]
-    mapped = [(t.table, c.name, c.origin, c.note) for t in source.tables for c in t.columns]
-    return SourceDescription(
-        source.name,
-        source.title,
-        source.origin,
-        source.licence,
-        source.currency,
-        source.notes,
-        pd.DataFrame(left, columns=["file", "column", "reason"], dtype="str"),
-        pd.DataFrame(own, columns=["table", "column", "type", "known", "meaning"], dtype="str"),
-        pd.DataFrame(mapped, columns=["table", "column", "from", "note"], dtype="str"),
-    )
-
-
-def _mapping_path(name: str) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name or os.sep in name:
-        path = Path(name)
-        if not path.is_file():
-            raise SourceError(
-                f"There is no mapping file `{name}`.", remedy="give the path of a YAML file, or a source's name."
-            )
-        return path.resolve()
-    path = root() / "params" / "sources" / f"{name}.yaml"
-    if not path.is_file():
-        raise SourceError(f"There is no source `{name}`.", remedy=did_you_mean(name, source_names()))
-    return path
-
-
 def _store_path(source: Source) -> Path:
     return data_dir() / f"{source.name}.duckdb"
 
@@ -218,7 +103,7 @@ def _fingerprint(source: Source) -> str:
     return digest.hexdigest()[:32]
 
 
-def _file_digests(source: Source, spec: "object") -> Iterator[str]:
+def _file_digests(source: Source, spec: FileSpec) -> Iterator[str]:
     """Yield what identifies a file's bytes; of a public set its checksums, so that a built store needs no file."""
     if spec.url:
         yield from spec.sha256
@@ -266,7 +151,7 @@ def _demo_tables(source: Source) -> tuple[Iterator[tuple[str, pd.DataFrame]], di
 
 def _file_tables(source: Source, today: str | datetime) -> tuple[dict[str, pd.DataFrame], dict]:
     problems = Problems()
-    built = _read_and_build(source, problems, today=today)
+    built = read_and_build(source, problems, today=today)
     if problems.count("error"):
         raise _refused(source, problems)
     counted = {"errors": 0, "warnings": problems.count("warning"), "problems": _as_json(problems)}
@@ -302,30 +187,6 @@ def _about(source: Source) -> dict:
     return {"source": source.name, "title": source.title, "currency": source.currency, "kind": source.kind} | {
         "own_columns": {c.name: {"type": c.type, "known": c.known, "meaning": c.meaning} for c in source.own_columns}
     }
-
-
-def _read_and_build(source: Source, problems: Problems, *, today: str | datetime) -> dict[str, BuiltTable]:
-    texts = _read_all(source, problems)
-    check_texts(source, texts, problems)
-    tables = build_tables(source, texts, problems)
-    check_tables(tables, problems)
-    if source.extracted_at:
-        check_future(tables, today=source.extracted_at, problems=problems, what="the day of the export")
-    elif today:
-        check_future(tables, today=today, problems=problems)
-    return tables
-
-
-def _read_all(source: Source, problems: Problems) -> dict[str, TextTable]:
-    """Return the texts of every file that can be read; the others become errors."""
-    texts = {}
-    for spec in source.files.values():
-        try:
-            texts[spec.name] = read_texts(find_files(spec, mapping=source.path), spec)
-        except SourceError as error:
-            found = f" Found: {error.found}." if error.found else ""
-            problems.add("error", f"file {spec.name}", "", error.problem + found, what_to_do=error.remedy)
-    return texts
 
 
 def _truth(source: Source, store: Store) -> object | None:
