@@ -8,6 +8,7 @@ import pandas as pd
 from crmlab.evaluation import ORACLE, Comparison, share_of_way
 from crmlab.metrics import METRICS
 from crmlab.models import FLOORS
+from crmlab.quality.problems import PROBLEMS
 from crmlab.report import estimate, number, percent, record
 
 __all__ = [
@@ -138,11 +139,12 @@ def quality_finding(problems: pd.DataFrame, completeness: pd.DataFrame) -> Findi
     if len(tell):
         names = ", ".join(f"{t}.{c}" for t, c in zip(tell["table"], tell["column"], strict=True))
         unusable += f"; whether {names} is filled goes with the outcome"
-    if problems.empty:
+    doubtful = problems[problems["problem"] != PROBLEMS["today_only"][0]]
+    if doubtful.empty:
         return Finding(f"No impossible or doubtful rows were found; {unusable}.", "plain")
-    worst = problems.sort_values("share", ascending=False).iloc[0]
+    worst = doubtful.sort_values("share", ascending=False).iloc[0]
     return Finding(
-        f"{len(problems)} kinds of problem were found; the widest is “{worst['problem']}” in {worst['table']} "
+        f"{len(doubtful)} kinds of problem were found; the widest is “{worst['problem']}” in {worst['table']} "
         f"({percent(worst['share'])} of the rows that could have it). {unusable}.",
         "caution",
     )
