@@ -171,7 +171,8 @@ def _check_allowed(section: Section, target: str, known: Column) -> None:
 def _number_options(section: Section, known: Column, currency: str) -> dict:
     if known.kind not in ("number", "integer"):
         return {}
-    decimal, thousands = section.text("decimal", "."), section.text("thousands")
+    thousands = section.text("thousands")
+    decimal = section.text("decimal", "," if thousands == "." else ".")
     if decimal not in (".", ","):
         section.fault("must be `.` or `,`.", "decimal")
     if thousands and (len(thousands) > 1 or thousands in "0123456789" or thousands == decimal):
