@@ -107,3 +107,80 @@ def test_truth_reads_from_its_tables_alone(crm, pieces):
     expected = crm.truth.p_convert(ids, "2024-05-06", horizon_days=90)
     assert np.isfinite(expected).sum() > 300
     np.testing.assert_array_equal(again.p_convert(ids, "2024-05-06", horizon_days=90), expected)
+
+
+def test_deals_are_told_in_order(crm):
+    deals, changes = crm.tables["opportunities"].set_index("opportunity_id"), crm.tables["changes"]
+    quotes = crm.tables["quotes"].merge(deals, on="opportunity_id", validate="m:1", suffixes=("_quote", ""))
+    assert (quotes["sent_at"] > quotes["created_at"]).all()
+    assert not (quotes["sent_at"] >= quotes["closed_at"]).any()
+    first = quotes.groupby("opportunity_id")["sent_at"].min().reindex(deals.index)
+    pd.testing.assert_series_equal(first, deals["first_quote_at"], check_names=False)
+    revisions = quotes.sort_values("sent_at").groupby("opportunity_id")["revision"].apply(list)
+    assert all(r == list(range(1, len(r) + 1)) for r in revisions)
+    of_deals = changes[changes["entity"] == "opportunity"].sort_values("changed_at", kind="stable")
+    for field in ("stage", "owner_id", "competitor"):
+        last = of_deals[of_deals["field"] == field].groupby("entity_id")["new_value"].last()
+        pd.testing.assert_series_equal(last.reindex(deals.index), deals[field], check_names=False)
+    for field in ("amount", "owner_probability", "margin_rate"):
+        last = of_deals[of_deals["field"] == field].groupby("entity_id")["new_value"].last().astype(float)
+        pd.testing.assert_series_equal(last.reindex(deals.index), deals[field], check_names=False)
+    after = of_deals.merge(deals, left_on="entity_id", right_index=True, validate="m:1")
+    late = after[after["changed_at"] > after["closed_at"]]
+    assert set(late["field"]) == {"amount"}
+
+
+def test_every_converted_lead_has_its_deal_from_the_same_instant(crm):
+    leads = crm.tables["leads"]
+    came = leads[leads["status"] == "converted"]
+    deals = crm.tables["opportunities"].set_index("opportunity_id").loc[came["opportunity_id"]]
+    assert (deals["lead_id"].to_numpy() == came["lead_id"].to_numpy()).all()
+    assert (deals["created_at"].to_numpy() == came["converted_at"].to_numpy()).all()
+    assert leads.loc[leads["status"] != "converted", "opportunity_id"].isna().all()
+
+
+def test_contracts_follow_each_other_until_the_churn(crm):
+    contracts = crm.tables["contracts"].sort_values(["account_id", "started_at"])
+    following = contracts.groupby("account_id")["started_at"].shift(-1)
+    inside = following.notna()
+    assert (contracts.loc[inside, "ended_at"] == following[inside]).all()
+    assert set(contracts.loc[inside, "end_reason"]) == {"renewed", "expanded"}
+    assert set(contracts.loc[~inside, "end_reason"].dropna()) == {"churned"}
+    kind = contracts.groupby("account_id")["kind"].shift(-1)[inside]
+    expected = contracts.loc[inside, "end_reason"].map({"renewed": "renewal", "expanded": "expansion"})
+    assert (kind == expected).all()
+    assert (contracts.groupby("account_id")["kind"].first() == "new").all()
+    since = crm.tables["accounts"].set_index("account_id")["customer_since"]
+    assert (contracts["started_at"].to_numpy() > since[contracts["account_id"]].to_numpy()).all()
+
+
+def test_no_contact_after_the_end_but_late_entries(crm):
+    log = crm.tables["interactions"]
+    ends = crm.tables["leads"].set_index("lead_id")["converted_at"]
+    of_leads = log[log["lead_id"].notna()]
+    assert not (of_leads["ts"] >= of_leads["lead_id"].map(ends)).any()
+    ends = crm.tables["opportunities"].set_index("opportunity_id")["closed_at"]
+    of_deals = log[log["opportunity_id"].notna()]
+    assert not (of_deals["ts"] >= of_deals["opportunity_id"].map(ends)).any()
+    assert (log["known_at"] >= log["ts"]).all()
+
+
+def test_owners_work_for_the_firm_while_they_own(crm):
+    reps = crm.tables["reps"].set_index("rep_id")
+    handed = crm.tables["changes"].query("field == 'owner_id'")
+    assert (handed["changed_at"] >= handed["new_value"].map(reps["hired_at"]).dt.normalize()).all()
+    assert not (handed["changed_at"] >= handed["new_value"].map(reps["left_at"])).any()
+
+
+def test_usage_and_tickets_belong_to_customers_under_contract(crm):
+    spans = crm.tables["contracts"].groupby("account_id").agg(first=("started_at", "min"))
+    for name, column in (("usage", "day"), ("tickets", "opened_at"), ("surveys", "answered_at")):
+        rows = crm.tables[name].merge(spans, left_on="account_id", right_index=True, how="left", validate="m:1")
+        assert len(rows) > 100
+        assert (rows[column] >= rows["first"]).all(), name
+
+
+def test_quiet_seasons_show_in_the_arrivals():
+    leads = make_crm(n_leads=4_000, seed=1).tables["leads"]["created_at"]
+    assert (leads.dt.month == 8).mean() < 0.75 / 12
+    assert (leads.dt.day_of_week >= 5).mean() < 0.2

@@ -25,6 +25,7 @@ class Accounts:
     language: np.ndarray
     division: np.ndarray
     employees: np.ndarray
+    revenue: np.ndarray
     place_fit: np.ndarray
     name: np.ndarray
     domain: np.ndarray
@@ -45,6 +46,7 @@ def draw_accounts(world: World, block: int, created_at: np.ndarray) -> Accounts:
     division = draw([d.share for d in DIVISIONS], n, rng)
     size = 4.1 + np.array([d.size for d in DIVISIONS])[division] + 1.25 * rng.standard_normal(n)
     language = np.array([c[3] for c in COUNTRIES])[country]
+    employees = np.maximum(1, np.exp(size)).round()
     account_id = world.numbering.take("A", n)
     name = names.company_names(language, rng)
     number = np.array([int(a[1:]) for a in account_id])
@@ -54,7 +56,8 @@ def draw_accounts(world: World, block: int, created_at: np.ndarray) -> Accounts:
         region=region_name[place],
         language=language,
         division=division,
-        employees=np.maximum(1, np.exp(size)).round(),
+        employees=employees,
+        revenue=(employees * 190_000 * np.exp(0.45 * rng.standard_normal(n))).round(-3),
         place_fit=fit[place],
         name=name,
         domain=names.domains(name, number, language),
@@ -68,7 +71,11 @@ def account_table(accounts: Accounts) -> pd.DataFrame:
         "accounts",
         {"account_id": accounts.account_id, "name": accounts.name, "created_at": accounts.created_at}
         | {"industry": pick([d.section for d in DIVISIONS], accounts.division)}
-        | {"ateco": pick([d.code for d in DIVISIONS], accounts.division), "employees": accounts.employees}
+        | {
+            "ateco": pick([d.code for d in DIVISIONS], accounts.division),
+            "employees": accounts.employees,
+            "revenue": accounts.revenue,
+        }
         | {"region": accounts.region, "country": accounts.country},
     )
 
