@@ -261,3 +261,10 @@ report.record("x", float("nan"))
     assert "Yes." in page.text
     assert "Words." in page.text
     assert [row["name"] for row in report.metrics_of(nb)] == ["headline_1", "x"]
+
+
+def test_the_reader_sees_which_data_which_date_and_how_far_ahead(story, page_of, read):
+    text = read(page_of(*story, run={"title": "Demo leads"})).text
+    assert "Demo leads" in text
+    assert "as of 2025-01-06" in text
+    assert "90 days ahead" in text

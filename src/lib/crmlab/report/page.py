@@ -70,7 +70,7 @@ def build_page(nb: Mapping, *, source_name: str = "", run: Mapping | None = None
         title=title,
         word=word,
         subtitle=question if question != title else "",
-        context=_context(opening, run),
+        context=_context(opening, run, word),
         links=_links(name, run, word),
         failure=_failure(nb, blocks, sections, name, run),
         headlines=[lifted for block in blocks for lifted in block.lifted],
@@ -95,13 +95,12 @@ def _cells(nb: Mapping) -> list[Mapping]:
     ]
 
 
-def _context(opening: Mapping, run: Mapping) -> list[str]:
+def _context(opening: Mapping, run: Mapping, word: Mapping[str, str]) -> list[str]:
     """Return what the reader must know to place the answer: data, date, horizon."""
     params = opening.get("params") or run.get("params") or {}
     title = (opening.get("data") or {}).get("title") or run.get("title")
-    parts = [title, params.get("as_of") and f"as of {params['as_of']}"]
-    parts.append(params.get("horizon_days") and f"{params['horizon_days']} days ahead")
-    return [clean(part) for part in parts if part]
+    stated = [word[name].format(params[name]) for name in ("as_of", "horizon_days") if params.get(name)]
+    return [clean(part) for part in (title, *stated) if part]
 
 
 def _links(name: str, run: Mapping, word: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -57,9 +57,7 @@ def metrics_of(nb: Mapping, *, notebook: str = "") -> list[dict]:
         sentences = sum(kind == "headline" for kind, _ in found)
         for row in (_metric_row(output), _headline_row(output, sentences)):
             if row:
-                key = row["kind"], row["name"]
-                found.pop(key, None)  # recorded again: the later one counts, at its place
-                found[key] = {"kind": row["kind"], "notebook": notebook} | row
+                found[row["kind"], row["name"]] = {"kind": row["kind"], "notebook": notebook} | row
     return list(found.values())
 
 
