@@ -106,11 +106,7 @@ def rebuild(venv: Path, stamp: Mapping[str, object], *, installer: str | None, r
 
 
 def install_package(venv: Path, stamp: Mapping[str, object], *, installer: str | None, run: Run) -> None:
-    """Install crmlab itself and stamp `.venv` as ready.
-
-    The stamp says `building` first and `ready` last: whatever stops the steps between, the next call sees it.
-    """
-    write_stamp(venv, {**stamp, "state": "building"})
+    """Install crmlab itself and stamp `.venv` as ready, last: until then the old stamp makes the next call try again."""
     run("install crmlab itself", [*install_command(venv, installer), "--editable", str(venv.parent)])
     run("load the libraries", [str(venv_python(venv)), "-c", PROBE])
     write_stamp(venv, {**stamp, "state": "ready"})
