@@ -106,7 +106,7 @@ def rebuild(venv: Path, stamp: Mapping[str, object], *, installer: str | None, r
 
 
 def install_package(venv: Path, stamp: Mapping[str, object], *, installer: str | None, run: Run) -> None:
-    """Install crmlab itself and stamp `.venv` as ready, last: until then the old stamp makes the next call try again."""
+    """Install crmlab itself and stamp `.venv` as ready, last: until then the old stamp makes the next call try it."""
     run("install crmlab itself", [*install_command(venv, installer), "--editable", str(venv.parent)])
     run("load the libraries", [str(venv_python(venv)), "-c", PROBE])
     write_stamp(venv, {**stamp, "state": "ready"})
