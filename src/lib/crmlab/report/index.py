@@ -79,7 +79,7 @@ def _study(name: str, runs: list[Run]) -> Study:
     recorded = [row for row in shown.metrics if row["kind"] == "metric" and row["headline"]]
     said = [row for row in shown.metrics if row["kind"] == "headline"] if newest else []
     known = {notebook.name for notebook in shown.notebooks}
-    key = recorded[0] if recorded else None
+    key = next((row for row in recorded if row["low"] is not None), recorded[0] if recorded else None)
     return Study(
         name=clean(name),
         title=shown.title,

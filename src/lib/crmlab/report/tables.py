@@ -205,6 +205,8 @@ def _caption_html(caption: str) -> str:
 
 def _note(spec: Mapping, language: str) -> str:
     shown, total = len(spec["rows"]), int(spec.get("total") or 0)
+    if not total:
+        return words(language)["no_rows"]
     if total <= shown:
         return ""
     text = words(language)["rows_not_shown"]

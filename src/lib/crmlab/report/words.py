@@ -33,6 +33,7 @@ WORDS: dict[str, dict[str, str]] = {
         "latest_failed": "The newest run of this study did not finish",
         "messages": "Messages",
         "name": "Name",
+        "no_rows": "There are no such rows.",
         "no_runs": "There is no run yet. Start one with: crmlab run <study>",
         "no_finished_run": "No run of this study has finished yet.",
         "not_run_cells": "code cells after it were not run.",
