@@ -240,6 +240,15 @@ def test_machine_paths_and_package_indexes_are_found(tmp_path, text, what) -> No
     assert f"notes.md:2: names {what}" in fault
 
 
+def test_a_test_may_name_an_invented_persons_home_and_no_real_place(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(check_files, "ROOT", tmp_path)
+    path = tmp_path / "tests" / "test_paths.py"
+    path.parent.mkdir()
+    path.write_text("a = '/ho" + "me/ada/leads'\nb = '/ro" + "ot/leads'\n")
+    (fault,) = check_files.faults([path])
+    assert fault.startswith("tests/test_paths.py:2: ")
+
+
 @pytest.mark.parametrize("text", ["https://example.org/work/x", "/path/to/python3.13", "a~/work/x", "$HOME/work/x"])
 def test_addresses_and_placeholders_are_not_machine_paths(tmp_path, text) -> None:
     path = tmp_path / "notes.md"
