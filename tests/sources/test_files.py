@@ -74,8 +74,10 @@ def test_wrong_encoding_far_into_a_file(tmp_path):
 
 
 def test_a_character_across_two_chunks_is_no_fault(tmp_path):
-    start = b"Id\n" + b"a" * ((1 << 20) - 4)
-    assert read(write(tmp_path, start + "è\nb\n".encode())).frame["Id"].tolist()[1] == "b"
+    text = b"Id\n" + b"a" * ((1 << 20) - 4) + "è\nb\n".encode()
+    assert read(write(tmp_path, text)).frame["Id"].tolist()[1] == "b"
+    with pytest.raises(SourceError, match=f"byte {len(text):,} "):
+        read(write(tmp_path, text + b"\xe8\n"))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,11 @@ def test_own_column_says_when_it_is_known(source):
         ("path: leads.csv", f"path: ../a.csv, url: https://e.com/a, sha256: {'a' * 64}", "must lie below the folder"),
         ("type: number", "type: number, unit: furlongs", "`furlongs` does not convert here"),
         ("type: number", "type: number, scale: 0", "scale: must be a finite number other than 0"),
-        ("type: number", "type: number, decimal: '.', thousands: '.'", "one character other than a digit and the decimal sign"),
+        (
+            "type: number",
+            "type: number, decimal: '.', thousands: '.'",
+            "one character other than a digit and the decimal sign",
+        ),
         ("type: number", "type: nombre", "`nombre` is not allowed; did you mean `number`?"),
     ],
 )

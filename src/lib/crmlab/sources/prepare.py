@@ -135,11 +135,16 @@ def _not_written(path: Path, error: Exception) -> CrmlabError:
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
     return SourceError(
         f"The store of `{path.stem}` cannot be written to {path.parent}.",
-        found="the disk is full; the store is as it was" if full else str(error).splitlines()[0],
+        found="the disk is full; the store is as it was" if full else _kind(error),
         remedy="free some space and run again."
         if full
         else "make the folder writable, or set CRMLAB_DATA to another one.",
     )
+
+
+def _kind(error: Exception) -> str:
+    """Return what went wrong without the database's own words: they may quote a value."""
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _demo_tables(source: Source) -> tuple[Iterator[tuple[str, pd.DataFrame]], dict]:

@@ -12,7 +12,8 @@ __all__ = ["check_texts"]
 
 _ERRORS_OF_SHEETS = ("#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!", "#CALC!")
 _DAMAGED_ID = r"\d(?:[.,]\d+)?E\+\d+"
-_MOJIBAKE = r"\ufffd|Ã[\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€"
+# As characters, not as escapes: only then is the pattern searched by Arrow, three times faster.
+_MOJIBAKE = "\ufffd|Ã[\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€"
 _PERSONAL = (
     ("e-mail addresses", r"[^@\s]+@[^@\s]+\.[^@\s]{2,}", 0.05),
     ("telephone numbers", r"(?:\+|00)\d[\d\s./()-]{6,18}\d|0\d{1,4}[\s/.-]\d[\d\s.-]{4,12}\d|3\d{2}[\s.-]\d{6,7}", 0.2),
@@ -24,6 +25,7 @@ _NAME_HEADER = re.compile(
 )
 _LONG_TEXT = 60
 _MANY = 20
+_SAMPLE = 20_000
 
 
 def check_texts(source: Source, texts: dict[str, TextTable], problems: Problems) -> None:
@@ -116,7 +118,8 @@ def _check_personal(entry: TableSpec, table: TextTable, problems: Problems) -> N
 
 def _personal_kind(texts: pd.Series, name: str) -> str:
     """Return what kind of personal data a column seems to hold, or ""."""
-    given = texts[texts.str.strip() != ""].str.strip()
+    given = texts.iloc[:: max(1, len(texts) // _SAMPLE)].str.strip()
+    given = given[given != ""]
     if not len(given):
         return ""
     for kind, pattern, share in _PERSONAL:
