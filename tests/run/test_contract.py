@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crmlab.run.contract import check_folder, check_notebook, strip_notebook
-from crmlab.run.examples import example_text
+from crmlab.run.examples import example_text, write_examples
 
 
 def change(path, edit) -> None:
@@ -192,7 +192,7 @@ def test_examples_are_renewed_to_the_same_bytes(lab):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
     (lab.root / "notebooks" / "02_two.ipynb").unlink()
-    assert "02_two.ipynb" in lab.crmlab("examples").stdout
+    assert write_examples() == (folder, ["README.md", "02_two.ipynb"])
     assert not (folder / "02_two.ipynb").exists()
 
 

@@ -6,12 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
-from crmlab.run import cache, files
+from crmlab import cli
+from crmlab.run import cache, files, folder
 from crmlab.run.runner import run_study
 from crmlab.schema import RunError
 
@@ -35,8 +38,9 @@ def family(process: subprocess.Popen) -> list[int]:
     return [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
 
 
-def scratch_folders() -> set[Path]:
-    return set(Path(os.environ.get("TMPDIR", "/tmp")).glob("crmlab-run-*"))
+def scratch_of(process: subprocess.Popen) -> list[Path]:
+    """Return where a runner's kernels have their sockets."""
+    return list(Path(tempfile.gettempdir()).glob(f"crmlab-run-{process.pid}-*"))
 
 
 @pytest.fixture
@@ -48,46 +52,45 @@ def slow_lab(lab):
     return lab
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_ends_its_kernels_and_resumes(slow_lab, until, signum, code):
+def test_ctrl_c_ends_the_kernels_and_the_next_run_resumes(slow_lab, until):
     lab = slow_lab
     process = lab.start("run", "tiny")
     until(lambda: pids(lab))
     everyone = family(process)
     assert set(pids(lab)) < set(everyone)
 
-    process.send_signal(signum)
-    out, err = process.communicate(timeout=30)
+    for _ in range(20):  # an impatient person: only the first one counts, the rest must not disturb the tidying up
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
 
-    assert process.returncode == code, err
+    assert process.returncode == 130, err
     assert "run again to resume" in out
     assert "Traceback" not in err
     assert gone(everyone)
     assert lab.records()[0]["outcome"] == "interrupted"
     assert lab.statuses() == {"01_one": "ran", "02_two": "not_run", "03_three": "not_run"}
     assert not lab.unfinished()
-    assert not [s for s in scratch_folders() if f"-{process.pid}-" in s.name]
+    assert not scratch_of(process)
 
     (lab.root / "go").touch()
-    assert lab.crmlab("run", "tiny").returncode == 0
+    assert run_study("tiny").outcome == "finished"
     assert lab.statuses() == {"01_one": "reused", "02_two": "ran", "03_three": "ran"}
 
 
-def test_a_second_ctrl_c_does_not_disturb_the_tidying_up(slow_lab, until):
-    lab = slow_lab
+def test_a_request_to_end_is_like_ctrl_c(lab, until):
+    lab.notebook("01_one", SLOW)
     process = lab.start("run", "tiny")
     until(lambda: pids(lab))
     everyone = family(process)
 
-    for _ in range(20):
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.terminate()
+    process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert gone(everyone)
-    assert not lab.unfinished()
     assert lab.records()[0]["outcome"] == "interrupted"
+    assert not lab.unfinished()
 
 
 def test_a_killed_runner_leaves_no_process_and_the_next_run_tidies_up(slow_lab, until):
@@ -95,6 +98,7 @@ def test_a_killed_runner_leaves_no_process_and_the_next_run_tidies_up(slow_lab, 
     process = lab.start("run", "tiny")
     until(lambda: pids(lab))
     everyone = family(process)
+    assert scratch_of(process)
 
     process.kill()
     process.communicate()
@@ -102,13 +106,11 @@ def test_a_killed_runner_leaves_no_process_and_the_next_run_tidies_up(slow_lab, 
     until(lambda: gone(everyone), 15)
     assert lab.records() == []
     assert lab.unfinished()
-    left = {s for s in scratch_folders() if s.name.startswith(f"crmlab-run-{process.pid}-")}
-    assert left
     (lab.root / "go").touch()
-    assert lab.crmlab("run", "tiny").returncode == 0
+    assert run_study("tiny").outcome == "finished"
     assert lab.statuses() == {"01_one": "reused", "02_two": "ran", "03_three": "ran"}
     assert not lab.unfinished()
-    assert not left & scratch_folders()
+    assert not scratch_of(process)
 
 
 def test_a_kernel_killed_from_outside_fails_its_notebook_only(slow_lab, until):
@@ -141,32 +143,32 @@ def test_two_runs_of_a_study_at_once_are_refused(slow_lab, until):
     assert len(lab.records()) == 1
 
 
-@pytest.mark.parametrize("fails_at", ["metrics.json", "run.json", "entry.json"])
-def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch, fails_at):
+def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
+    """The disk fills up at each file that the runner itself writes, one after the other."""
     lab.notebook("01_one")
     run_study("tiny")
-    before = {p: p.read_bytes() for p in (lab.root / "reports").rglob("*.*") if p.is_file() and p.suffix != ".lock"}
     lab.notebook("01_one", "print('new')")
     write = files.write_file
 
-    def full(path: Path, text: str) -> None:
-        if path.name == fails_at:
-            write(path, text[: len(text) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, text)
+    for fails_at in ("entry.json", "metrics.json", "run.json"):
+        before = {p: p.read_bytes() for p in (lab.root / "reports" / "tiny").rglob("*.*") if p.is_file()}
 
-    for module in (cache, sys.modules["crmlab.run.folder"]):
-        monkeypatch.setattr(module, "write_file", full)
+        def full(path: Path, text: str, fails_at: str = fails_at) -> None:
+            write(path, text[: len(text) // 2] if path.name == fails_at else text)
+            if path.name == fails_at:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(RunError, match=r"The disk is full\.(.|\n)*run again"):
-        run_study("tiny")
+        with monkeypatch.context() as patch:
+            for module in (cache, folder):
+                patch.setattr(module, "write_file", full)
+            with pytest.raises(RunError, match=r"The disk is full\.(.|\n)*run again"):
+                run_study("tiny")
 
-    assert {p: p.read_bytes() for p in before} == before
-    assert len(lab.records()) == 1
-    assert not lab.unfinished()
-    monkeypatch.undo()
-    monkeypatch.setenv("CRMLAB_HOME", str(lab.root))
+        assert {p: p.read_bytes() for p in before} == before
+        assert len(lab.records()) == 1
+        assert not lab.unfinished()
     assert run_study("tiny").outcome == "finished"
+    assert lab.statuses() == {"01_one": "reused"}
 
 
 def test_a_really_full_disk_is_one_clear_message(lab):
@@ -186,3 +188,26 @@ def test_a_really_full_disk_is_one_clear_message(lab):
     assert "crmlab: The disk is full." in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_reports_that_may_not_be_written(lab, monkeypatch):
+    lab.notebook("01_one")
+    denied = PermissionError(errno.EACCES, "Permission denied", str(lab.root / "reports" / "tiny" / ".tmp-x"))
+    monkeypatch.setattr("crmlab.run.runner.RunFolder", Mock(side_effect=denied))
+
+    with pytest.raises(RunError, match=r"may not be written\.\n  Found: Permission denied: \.tmp-x") as error:
+        run_study("tiny")
+    assert str(lab.root) not in str(error.value)
+
+
+def test_a_signal_before_the_first_notebook_leaves_nothing(lab, monkeypatch, capsys):
+    lab.notebook("01_one")
+    monkeypatch.setattr("crmlab.run.runner.build_tasks", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+
+    assert cli.main(["run", "tiny"]) == 143
+
+    assert "interrupted before there was anything to report" in capsys.readouterr().err
+    assert not lab.unfinished()
+    assert lab.records() == []
+    assert signal.getsignal(signal.SIGTERM) == before

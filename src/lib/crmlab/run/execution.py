@@ -10,7 +10,7 @@ from pathlib import Path
 from crmlab.schema import CrmlabError
 
 from .cache import Cache
-from .files import disk_full
+from .files import write_refused
 from .folder import RunFolder
 from .plan import Task
 from .pool import Event, Pool
@@ -111,8 +111,8 @@ class Execution:
         elif event.kind == "died":
             self._salvage(event.name, f"the worker process {_end_of(event.data['code'])}.", pool)
         elif event.kind == "done" and event.data.get("broken"):
-            if full := disk_full(OSError(event.data.get("errno") or 0, "")):
-                raise full
+            if refused := write_refused(OSError(event.data.get("errno") or 0, "")):
+                raise refused
             self._salvage(event.name, event.data["broken"], pool)
         elif event.kind == "done" and event.data["failure"]:
             self._note_failure(event.name, event.data["failure"], event.data["seconds"])

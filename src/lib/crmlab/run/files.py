@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crmlab.schema import RunError
 
-__all__ = ["disk_full", "holding", "publish_folder", "remove_stale", "undisturbed", "write_atomic", "write_file"]
+__all__ = ["holding", "publish_folder", "remove_stale", "undisturbed", "write_atomic", "write_file", "write_refused"]
 
 TEMPORARY = ".tmp-"
 """Beginning of the name of everything unfinished; readers and the index pass over names with a leading dot."""
@@ -89,12 +89,18 @@ def holding(path: Path, *, wait: bool, busy: str = "") -> Iterator[None]:
         yield
 
 
-def disk_full(error: BaseException) -> RunError | None:
-    """Return the error to show when a write failed for lack of space, else None."""
-    if not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
-        return None
-    return RunError(
-        "The disk is full.",
-        found="no space left while writing to the project's `reports` or `data`, or to the temporary folder",
-        remedy="free some space and run again; notebooks that have finished are kept and not run again.",
-    )
+def write_refused(error: OSError) -> RunError | None:
+    """Return the error to show when the disk is full or a folder may not be written; None for any other fault."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            "The disk is full.",
+            found="no space left while writing to the project's `reports` or `data`, or to the temporary folder",
+            remedy="free some space and run again; notebooks that have finished are kept and not run again.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RunError(
+            "A file of the run may not be written.",
+            found=f"{error.strerror}: {Path(error.filename).name if error.filename else 'unknown'}",
+            remedy="give yourself the right to write to `reports` of the project, and run again.",
+        )
+    return None

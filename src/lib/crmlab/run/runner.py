@@ -14,7 +14,7 @@ from crmlab import project
 from . import DEFAULT_JOBS, DEFAULT_TIMEOUT
 from .cache import Cache
 from .execution import Execution, Result
-from .files import disk_full, holding, remove_stale
+from .files import holding, remove_stale, write_refused
 from .folder import RunFolder, find_finished, index_path, write_index
 from .keys import code_sha256, code_version, library_versions, python_version
 from .notebooks import Notebook, find_notebooks
@@ -158,8 +158,8 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if full := disk_full(error):
-            raise full from error
+        if refused := write_refused(error):
+            raise refused from error
         raise
 
 
