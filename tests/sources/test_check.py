@@ -248,7 +248,7 @@ tables:
       status: {constant: converted}
       converted_at: {from: Created, lookup: {file: deals, by: {Deal: Id}}, format: iso}
 """
-    source("Id,Created\nO1,2024-01-01\nO1,2024-01-02\nO2,2024-01-03\n", mapping, file="deals.csv")
+    source("Id,Created\nO1,2024-01-01\nO1,2024-01-02\n" + "O2,2024-01-03\n" * 2, mapping, file="deals.csv")
     found = check_source(source("Id,Deal\nL1,O1\nL2,O9\nL3,O2\n", mapping), today=TODAY)
     assert the(found, "keys repeat with different values")["rows"] == 2
     assert the(found, "names rows that the file `deals` does not hold")["rows"] == 1

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import threading
+import zipfile
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -178,6 +179,19 @@ def test_truncated_excel(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(SourceError, match="Excel workbook"):
         read(path)
+
+
+def test_a_sheet_larger_than_it_says_is_read_whole(tmp_path):
+    path = workbook(tmp_path, [["Id", "Name"], [1, "a"], [2, "b"]])
+    with zipfile.ZipFile(path) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"]
+    parts["xl/worksheets/sheet1.xml"] = sheet.replace(b'<dimension ref="A1:B3"', b'<dimension ref="A1:A2"')
+    assert parts["xl/worksheets/sheet1.xml"] != sheet
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, raw in parts.items():
+            packed.writestr(name, raw)
+    assert read(path).frame.to_dict("list") == {"Id": ["1", "2"], "Name": ["a", "b"]}
 
 
 def test_empty_sheet(tmp_path):
