@@ -108,20 +108,20 @@ _CATALOG = ["feature", "family", "table", "window_days", "meaning"]
 
 
 def _describe(name: str, crm: Crm) -> tuple:
-    if name.startswith("x_"):
+    if name.startswith("x_") and name in crm["leads"]:
         meaning = crm.own_columns.get(name, {}).get("meaning") or "A column of the source's own."
         return (name, "own column", "leads", None, meaning)
-    if name in table("leads").names and name != "owner_id":
-        return (name, "field", "leads", None, table("leads")[name].meaning)
     if name == "owner_id":
         return (name, "owner", "changes", None, "Rep who owned the lead at that time.")
     if name in _CALENDAR:
         return (name, "calendar", "leads", None, _CALENDAR[name])
-    kind, count, window = name.removesuffix("d").rpartition("_n_")
-    if count:
-        return (name, "count", "interactions", int(window), f"Number of {_readable(kind)} in the window.")
-    kind = name.removesuffix("_recency_days")
-    return (name, "recency", "interactions", None, f"Days since the last {_readable(kind)}; missing if none.")
+    if name in table("leads").names:
+        return (name, "field", "leads", None, table("leads")[name].meaning)
+    if name.endswith("_recency_days"):
+        kind = _readable(name.removesuffix("_recency_days"))
+        return (name, "recency", "interactions", None, f"Days since the last {kind}; missing if none.")
+    kind, _, window = name.removesuffix("d").rpartition("_n_")
+    return (name, "count", "interactions", int(window), f"Number of {_readable(kind)} in the window.")
 
 
 _CALENDAR = {"age_days": "Days since the lead was created.", "month": "Month of the year of `as_of`: the season."}
