@@ -91,8 +91,8 @@ def test_durations_by_hand() -> None:
         4,
         created_at=times("2024-01-01", "2024-01-01", "2024-04-01 12:00", "2024-07-01"),
         converted_at=times("2024-01-31", None, None, None),
-        disqualified_at=times(None, "2024-01-11", None, None),
-        status=["converted", "disqualified", "working", "new"],
+        disqualified_at=times(None, "2024-01-11", "2024-03-01", None),  # the second one is impossible
+        status=["converted", "disqualified", "disqualified", "new"],
     )
     result = lead_durations(make_crm(leads=leads, interactions=late_fact()), as_of=AS_OF)
     assert list(result["lead_id"]) == ["L0", "L1", "L2"]  # L3 was created at as_of: not yet visible
@@ -369,18 +369,19 @@ def test_conversion_table_by_group() -> None:
     assert table.loc["fair", "difference"] == pytest.approx(3 / 4 - 1 / 6)
     assert table.loc["fair", "difference_low"] > 0.3
     assert table.loc["web", "difference_high"] == pytest.approx(-table.loc["fair", "difference_low"])
-    early = conversion_table(durations, "source", horizons=(10, 90), compare_at=10)
+    early = conversion_table(durations, "source", horizons=(90, 10, 90), compare_at=10)
+    assert [c for c in early if c.startswith("share_")] == ["share_10d", "share_90d"]
     assert early["difference"].tolist() == [0, 0]
 
 
 def test_groups_unite_spellings_pool_small_ones_and_name_gaps() -> None:
-    sources = ["Web form"] * 25 + ["web-form "] * 3 + ["fair"] * 5 + ["phone"] * 4 + [None] * 21 + ["mail"] * 22
-    durations = make_durations([50.0] * 80, [False] * 80, source=pd.Series(sources, dtype="str"))
+    sources = ["Web form"] * 25 + ["web-form "] * 3 + ["fair"] * 5 + ["phone"] * 4 + [None] * 11 + ["mail"] * 22
+    durations = make_durations([50.0] * 70, [False] * 70, source=pd.Series(sources, dtype="str"))
     table = conversion_table(durations, "source")
     assert dict(zip(table["group"], table["n"], strict=True)) == {
         "Web form": 28,
         "mail": 22,
-        "(missing)": 21,
+        "(missing)": 11,
         "other (2 groups)": 9,
     }
     assert list(table["group"])[:2] == ["Web form", "mail"]
@@ -433,6 +434,9 @@ def test_three_estimators_bracket_the_truth() -> None:
     assert censored == pytest.approx(1 - np.exp(-90 / 200), abs=0.03)  # a world without giving up
     assert naive < right - 0.02 < censored
     assert table["mean_days"].iloc[2] < table["mean_days"].iloc[0]
+    # Given up on day 10, and converted on day 30 all the same: in the second world it had left by then.
+    durations = make_durations([30, 40, 100], [True, True, False]).assign(disqualified_days=[10, np.nan, np.nan])
+    assert estimator_table(durations, horizon_days=90)["share"].tolist() == pytest.approx([2 / 3, 1 / 2, 2 / 3])
     unknown = random_durations(100).assign(disqualified_days=np.nan)
     assert estimator_table(unknown, horizon_days=90)["share"].isna().tolist() == [False, True, False]
 
@@ -446,7 +450,9 @@ def test_conversion_by_for_both_kinds_of_study() -> None:
             *["2024-02-01"] * 10, "2024-06-01", "2024-06-02", *[None] * 18, *["2024-03-01"] * 5, *[None] * 15
         ),
     )
-    crm = make_crm(leads=leads, interactions=late_fact())
+    later = make_leads(30, lead_id=[f"Z{k}" for k in range(30)], created_at=times(*[AS_OF] * 30), status="converted")
+    later["converted_at"] = times(*["2024-08-01"] * 30)
+    crm = make_crm(leads=pd.concat([leads, later]), interactions=late_fact())
     closed = conversion_by(crm, "source", label="final_status", as_of=AS_OF, horizon_days=0)
     assert closed[["group", "n", "converted", "share"]].to_numpy().tolist() == [
         ["web", 24, 12, 0.5],

@@ -65,9 +65,8 @@ def lead_durations(crm: Crm, *, as_of: str | pd.Timestamp, period: str = "quarte
             "lead_id": leads["lead_id"],
             "created_at": leads["created_at"],
             "as_of": pd.Series(instant, index=leads.index, dtype="datetime64[us]"),
-            "days": ((end - leads["created_at"]) / _DAY).clip(
-                lower=0.0
-            ),  # a date-only creation is kept as its day's end
+            # A date-only creation is kept as the end of its day: a conversion earlier on that day took no time.
+            "days": ((end - leads["created_at"]) / _DAY).clip(lower=0.0),
             "converted": converted,
             "disqualified_days": given_up.where(given_up >= 0),
         }

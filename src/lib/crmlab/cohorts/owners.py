@@ -50,12 +50,11 @@ def owner_table(
     """
     if durations["owner_id"].isna().all():
         return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
-    days = durations["days"].clip(upper=horizon_days)
     seen = durations["converted"] & (durations["days"] <= horizon_days)
     owners = durations.assign(
         owner_id=durations["owner_id"].fillna(NO_VALUE),
         observed=seen.astype("int64"),
-        expected=_expected(durations, days, seen, case_mix),
+        expected=_expected(durations, seen, case_mix),
     )
     counts = owners.groupby("owner_id").agg(
         n=("lead_id", "size"), observed=("observed", "sum"), expected=("expected", "sum")
@@ -74,11 +73,11 @@ def owner_table(
     )
 
 
-def _expected(durations: pd.DataFrame, days: pd.Series, seen: pd.Series, case_mix: Sequence[str]) -> np.ndarray:
+def _expected(durations: pd.DataFrame, seen: pd.Series, case_mix: Sequence[str]) -> np.ndarray:
     """Expected conversions of each lead, from the leads that are alike in all of `case_mix`."""
     labels = {c: group_labels(durations, c).astype("str").fillna(NO_VALUE).to_numpy() for c in case_mix}
     alike = pd.DataFrame(labels or {"all": np.zeros(len(durations))}).groupby(list(labels) or ["all"])
-    time, hit, expected = days.to_numpy(), seen.to_numpy(), np.empty(len(durations))
+    time, hit, expected = durations["days"].to_numpy(), seen.to_numpy(), np.empty(len(durations))
     for rows in alike.indices.values():
         expected[rows] = cumulative_hazard(time[rows], hit[rows])
     return expected

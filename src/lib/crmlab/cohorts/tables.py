@@ -70,7 +70,7 @@ def conversion_table(
     ----------
     durations : frame of `lead_durations`.
     by : column to group by; None gives one row for all leads.
-    horizons : days since creation.
+    horizons : days since creation, in any order; repeats count once.
     compare_at : days at which a group is compared with all other leads; by default the middle horizon.
 
     Returns
@@ -83,7 +83,8 @@ def conversion_table(
     """
     for days in (*horizons, *([compare_at] if compare_at is not None else [])):
         _check_positive("horizons", days)
-    at = compare_at if compare_at is not None else sorted(horizons)[len(horizons) // 2]
+    horizons = sorted(set(horizons))
+    at = compare_at if compare_at is not None else horizons[len(horizons) // 2]
     groups = _groups(durations, by)
     rows = [_table_row(name, part, _rest(durations, part), horizons, at) for name, part in groups]
     dtypes = _table_dtypes(horizons)
