@@ -19,7 +19,6 @@ DUPLICATE_DAYS = 14
 OUTLIER_IQR = 2.2
 """Distance from the quartiles of the logarithm, in interquartile ranges (Hoaglin and Iglewicz, 1987)."""
 
-_MIN_VALUES = 50
 _LONG_TAIL = 0.02
 _HTML = r"<\s*/?\s*(?:script|img|svg|iframe|object|embed|style|link|meta|form|body|a)\b|<[^>]+\bon\w+\s*=|javascript:"
 # A sign before a digit is a telephone number, "- text" is a list, "@name" a mention: none of them begins a formula.
@@ -60,9 +59,9 @@ def repeats(rows: Rows) -> Iterator[Finding]:
 
 
 def outliers(rows: Rows) -> Iterator[Finding]:
-    """Sizes and amounts beyond `OUTLIER_IQR` interquartile ranges of their logarithm, where 50 or more are positive.
+    """Sizes and amounts beyond `OUTLIER_IQR` interquartile ranges of their logarithm.
 
-    More than two in a hundred beyond are the tail of a skewed column, not slips of typing: none is reported then.
+    More than two in a hundred beyond are the tail of a skewed column, or one odd value among few: none is reported.
     """
     for name, spec in TABLES.items():
         frame = rows(name)
@@ -73,8 +72,6 @@ def outliers(rows: Rows) -> Iterator[Finding]:
 
 def _far_out(values: pd.Series) -> pd.Series:
     positive = values[values > 0]
-    if len(positive) < _MIN_VALUES:
-        return pd.Series(False, index=values.index)
     logs = np.log(positive)
     low, high = logs.quantile([0.25, 0.75])
     reach = OUTLIER_IQR * (high - low)
