@@ -1,10 +1,12 @@
 """A small project of its own for tests of the runner: notebooks that import nothing of the library."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,16 +49,27 @@ class Lab:
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
         return path
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
-        """Start the command line; its Ctrl-C works even where the tests themselves run in the background."""
+    def start(self, *arguments: str, terminal: int | None = None, **environment: str) -> subprocess.Popen:
+        """Start the command line, at a terminal of its own if one is given.
+
+        Its Ctrl-C works even where the tests themselves run in the background.
+        """
+
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if terminal is not None:
+                os.setsid()
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+        pipe = subprocess.PIPE if terminal is None else terminal
         return subprocess.Popen(
             [sys.executable, "-m", "crmlab.cli", *arguments],
             cwd=self.root,
             env=os.environ | {"CRMLAB_HOME": str(self.root)} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=pipe,
+            stderr=pipe,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=prepare,
         )
 
     def crmlab(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:

@@ -142,3 +142,10 @@ def test_progress_on_a_terminal_and_in_a_log(terminal):
     assert "01_a: finished in 1.0 s\n" in screen.text
     if not terminal:
         assert screen.text == "01_a: started\n01_a: finished in 1.0 s\n"
+
+
+def test_a_reader_that_has_seen_enough_changes_nothing(lab):
+    process = lab.start("studies")
+    process.stdout.close()
+    _, err = process.stderr.read(), process.stderr.close()
+    assert process.wait(60) == 0, err

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -211,3 +212,19 @@ def test_a_signal_before_the_first_notebook_leaves_nothing(lab, monkeypatch, cap
     assert not lab.unfinished()
     assert lab.records() == []
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_closed_terminal_ends_the_run_and_its_kernels(lab, until):
+    lab.notebook("01_one", SLOW)
+    screen, terminal = pty.openpty()
+    process = lab.start("run", "tiny", terminal=terminal)
+    os.close(terminal)
+    until(lambda: pids(lab))
+    everyone = family(process)
+
+    os.close(screen)
+
+    assert process.wait(60) == 129
+    until(lambda: gone(everyone), 5)
+    assert lab.records()[0]["outcome"] == "interrupted"
+    assert not lab.unfinished()

@@ -22,14 +22,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except CrmlabError as error:
-        print(f"crmlab: {error}", file=sys.stderr)
+        _say(f"crmlab: {error}", error=True)
         return FAILED
     except KeyboardInterrupt:
-        print("crmlab: interrupted.", file=sys.stderr)
+        _say("crmlab: interrupted.", error=True)
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+
+
+def _say(*lines: str, error: bool = False) -> None:
+    """Print lines; a reader that has gone (`head`, a closed terminal) changes neither the work nor the exit code."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(*lines, sep="\n", file=stream, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,15 +112,14 @@ def _run(options: argparse.Namespace) -> int:
             options.study, overrides=options.overrides, jobs=options.jobs, force=options.force, timeout=options.timeout
         )
     except Interrupted as stop:
-        print("crmlab: interrupted before there was anything to report; run again to resume.", file=sys.stderr)
+        _say("crmlab: interrupted before there was anything to report; run again to resume.", error=True)
         return 128 + stop.signum
     from crmlab.run.summary import summary
 
     lines, errors = summary(finished, here=Path.cwd())
     for line in errors:
-        print(f"crmlab: {line}", file=sys.stderr)
-    for line in lines:
-        print(line)
+        _say(f"crmlab: {line}", error=True)
+    _say(*lines)
     if finished.signum:
         return 128 + finished.signum
     return 0 if finished.outcome in ("finished", "unchanged") else FAILED
@@ -130,7 +135,7 @@ def _studies(_: argparse.Namespace) -> int:
         rows.append((name, study.title, *(str(study.values.get(key, "")) for key in ("source", "as_of"))))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        _say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 
@@ -138,7 +143,7 @@ def _check(options: argparse.Namespace) -> int:
     from crmlab import sources
 
     problems = sources.check_source(options.source, today=datetime.now(UTC).replace(tzinfo=None))
-    print(sources.format_problems(problems))
+    _say(sources.format_problems(problems))
     return FAILED if (problems["severity"] == "error").any() else 0
 
 
@@ -148,11 +153,11 @@ def _notebooks(options: argparse.Namespace) -> int:
 
     problems, fixed = check_folder(project.root(), fix=options.fix)
     for path in fixed:
-        print(f"{path}: outputs and traces of runs removed")
-    for problem in problems:
-        print(problem, file=sys.stderr)
+        _say(f"{path}: outputs and traces of runs removed")
+    if problems:
+        _say(*problems, error=True)
     if not problems:
-        print("The notebooks keep their contract.")
+        _say("The notebooks keep their contract.")
     return FAILED if problems else 0
 
 
@@ -166,7 +171,7 @@ def _examples(_: argparse.Namespace) -> int:
     except Interrupted as stop:
         return 128 + stop.signum
     where = folder.relative_to(project.root())
-    print(f"{where}: {', '.join(changed)} written" if changed else f"{where} is current; no byte changed.")
+    _say(f"{where}: {', '.join(changed)} written" if changed else f"{where} is current; no byte changed.")
     return 0
 
 
@@ -181,7 +186,7 @@ def _dictionary(options: argparse.Namespace) -> int:
         raise RunError("docs/data_dictionary.md does not show the schema as it is.", remedy="run `crmlab dictionary`.")
     if not current:
         write_atomic(path, dictionary_markdown())
-    print(f"docs/data_dictionary.md {'is current' if current else 'written'}.")
+    _say(f"docs/data_dictionary.md {'is current' if current else 'written'}.")
     return 0
 
 

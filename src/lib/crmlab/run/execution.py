@@ -82,6 +82,7 @@ class Execution:
                 self._start(name, pool, progress)
             for event in pool.poll(0.25) if self._jobs else []:
                 self._handle(event, pool, progress)
+            progress.tick()
 
     def _is_ready(self, name: str) -> bool:
         return all(self.results[n].status in ("ran", "reused") for n in self.tasks[name].after)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO
 
 __all__ = ["Progress", "note"]
@@ -9,7 +10,8 @@ __all__ = ["Progress", "note"]
 
 def note(text: str, *, stream: TextIO | None = None) -> None:
     """Say what is going on before notebooks run."""
-    print(text, file=stream or sys.stderr, flush=True)
+    with suppress(OSError):  # a terminal that was closed or a log that is full must not end the run
+        print(text, file=stream or sys.stderr, flush=True)
 
 
 class Progress:
@@ -30,7 +32,10 @@ class Progress:
     def _new_bar(self) -> object:
         from tqdm import tqdm
 
-        return tqdm(total=sum(self._cells.values()), unit="cell", file=self._stream, dynamic_ncols=True, leave=False)
+        # no rate and no time left: cells differ a thousandfold, so both would mislead
+        form = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} cells, {elapsed}"
+        total = sum(self._cells.values())
+        return tqdm(total=total, file=self._stream, dynamic_ncols=True, leave=False, bar_format=form)
 
     def start(self, name: str) -> None:
         """A notebook has been given to a worker."""
@@ -44,6 +49,10 @@ class Progress:
         self._cells[name], self._done[name] = total, done
         self._draw()
 
+    def tick(self) -> None:
+        """Let the clock of the bar go on during a long cell."""
+        self._draw()
+
     def end(self, name: str, words: str) -> None:
         """A notebook has ended, in whatever way."""
         self._running = [n for n in self._running if n != name]
@@ -54,16 +63,19 @@ class Progress:
     def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError):
+                self._bar.close()
 
     def _draw(self) -> None:
         if self._bar is not None:
             self._bar.total, self._bar.n = sum(self._cells.values()), sum(self._done.values())
             self._bar.set_description(", ".join(self._running) or "done", refresh=False)
-            self._bar.refresh()
+            with suppress(OSError):
+                self._bar.refresh()
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.write(text, file=self._stream)
+            with suppress(OSError):
+                self._bar.write(text, file=self._stream)
         else:
             note(text, stream=self._stream)

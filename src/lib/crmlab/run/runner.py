@@ -233,17 +233,16 @@ class _Run:
         names = execution.reuse(force=force)
         if not names:
             return 0
-        progress = Progress({n: len(self.plan.chosen[n].content["cells"]) + 1 for n in names})
-        pool = Pool(self.root, jobs=max(1, min(jobs, len(names))))
-        try:
-            execution.run(names, pool, progress)
-        except Interrupted as stop:
-            execution.interrupt(str(stop))
-            return stop.signum
-        finally:
-            progress.close()
-            pool.close()
-            self.memory = pool.peak_memory
+        with Pool(self.root, jobs=max(1, min(jobs, len(names)))) as pool:
+            progress = Progress({n: len(self.plan.chosen[n].content["cells"]) + 1 for n in names})
+            try:
+                execution.run(names, pool, progress)
+            except Interrupted as stop:
+                execution.interrupt(str(stop))
+                return stop.signum
+            finally:
+                progress.close()
+                self.memory = pool.peak_memory
         return 0
 
     def _publish(self, execution: Execution, folder: RunFolder, facts: dict, signum: int) -> Finished:
