@@ -248,8 +248,8 @@ def record_comparison(honest: Comparison, claimed: Comparison) -> None:
     record("share_of_way_to_oracle", share_of_way(honest), unit="percent", label="way from base rate to oracle")
 
 
-def leak_finding(truncation: pd.DataFrame) -> Finding:
-    """Say whether deleting the future changed any feature."""
+def leak_finding(truncation: pd.DataFrame, *, label: str) -> Finding:
+    """Say whether deleting the future changed any feature, and what that cannot prove."""
     if truncation.empty:
         return Finding(
             "This source has no dates, so nobody can show what was known when: whether its columns were filled before "
@@ -261,7 +261,10 @@ def leak_finding(truncation: pd.DataFrame) -> Finding:
     checked = f"{number(values, 0)} feature values on {len(truncation)} dates were computed again without later facts"
     if changed:
         return Finding(f"The future leaks: {checked}, and {number(changed, 0)} of them changed.", "bad")
-    return Finding(f"Nothing leaks: {checked}, and not one changed.", "good")
+    if label == "final_status":
+        trust = "the outcome has no date, so whether a column was filled after it is a matter of trust"
+        return Finding(f"{_capital(checked)}, and not one changed; but {trust}.", "caution")
+    return Finding(f"Nothing recorded later enters a feature: {checked}, and not one changed.", "good")
 
 
 def _estimate(comparison: Comparison, metric: str, model: str | None = None) -> str:

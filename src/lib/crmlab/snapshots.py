@@ -35,7 +35,7 @@ def build_snapshots(crm: Crm, *, label: str, as_of: str, horizon_days: int, ever
     Parameters
     ----------
     label : `within_horizon` (one row per lead and date) or `final_status` (one row per lead, for sources that do not
-        say when a lead converted; `as_of` of a row is then its creation, or empty).
+        say when a lead converted; `as_of` of a row is then the end of its first day, or empty).
     as_of : the study sees only facts known strictly before this instant.
     horizon_days : days ahead in which a conversion counts; 0 with `final_status`.
     every : how often an open lead is looked at: one of `EVERY`; `creation` is once, at the end of its first day.
@@ -99,7 +99,7 @@ def open_snapshots(leads: pd.DataFrame, *, as_of: str | pd.Timestamp, every: str
     leads = leads[leads["created_at"] < as_instant(as_of)].sort_values("lead_id", ignore_index=True)
     closed = _closed_at(leads)
     if every == "creation":
-        dates = leads["created_at"].dt.normalize() + pd.Timedelta(days=1)
+        dates = _end_of_first_day(leads)
         here = (dates <= as_instant(as_of)) & ~(closed < dates)
         return pd.DataFrame({"lead_id": leads["lead_id"], "as_of": dates})[here].reset_index(drop=True)
     if leads.empty:
@@ -191,7 +191,12 @@ def _final_status(leads: pd.DataFrame, *, as_of: str, horizon_days: int) -> pd.D
         leads = leads[leads["created_at"] < as_instant(as_of)].reset_index(drop=True)
     mature = leads["status"].isin(LEAD_CLOSED)
     label = (leads["status"] == "converted").astype("boolean").where(mature)
-    return pd.DataFrame({"lead_id": leads["lead_id"], "as_of": leads["created_at"], "label": label, "mature": mature})
+    dates = _end_of_first_day(leads)
+    return pd.DataFrame({"lead_id": leads["lead_id"], "as_of": dates, "label": label, "mature": mature})
+
+
+def _end_of_first_day(leads: pd.DataFrame) -> pd.Series:
+    return leads["created_at"].dt.normalize() + pd.Timedelta(days=1)
 
 
 def _check_dates(leads: pd.DataFrame, *, every: str) -> None:
