@@ -97,6 +97,18 @@ def test_truth_is_missing_where_a_lead_is_not_open(crm):
     assert np.isnan(p).tolist() == [True, False, False, True, True]
 
 
+def test_truth_tells_the_level_at_the_start_of_the_day(crm):
+    levels = crm.truth._tables["truth_leads_levels"]
+    first = levels["lead_id"].ne(levels["lead_id"].shift())
+    moved = levels[~first & (levels["day"] < END)]
+    before = levels["level"].shift()[moved.index]
+    assert len(moved) > 10_000
+    np.testing.assert_array_equal(crm.truth.level("lead", moved["lead_id"], moved["day"]), moved["level"])
+    found = crm.truth.level("lead", moved["lead_id"], moved["day"] - pd.Timedelta("1D"))
+    known = np.isfinite(found)  # missing where the lead was created later on that day
+    np.testing.assert_array_equal(found[known], before[known])
+
+
 def test_truth_reads_from_its_tables_alone(crm, pieces):
     tables = {}
     for name, frame in pieces:

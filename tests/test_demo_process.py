@@ -145,3 +145,14 @@ def test_august_and_weekends_are_quiet():
     assert work[day["august"]] < 0.5 * work[day["may"]]
     assert work[day["christmas"]] < 0.6 * work[day["may"]]
     assert work[day["saturday"]] < 0.1 * work[day["may"]]
+
+
+def test_a_new_level_holds_from_the_next_day_on():
+    climbing = Ladder(**(still(0.0, 0.0).__dict__ | {"up": np.array([1.0, 1.0, 1.0, 1.0, 0.0])}))
+    paths = simulate(
+        climbing, CALENDARS, cells(1), level=np.array([0]), end_day=MONDAY + 3, rng=np.random.default_rng(0)
+    )
+    assert paths.level_day.tolist() == [MONDAY, MONDAY + 1, MONDAY + 2, MONDAY + 3]
+    assert paths.level.tolist() == [0, 1, 2, 3]
+    days = np.array([MONDAY - 5, MONDAY, MONDAY + 1, MONDAY + 9])
+    assert paths.level_at(np.zeros(4, int), days).tolist() == [0, 0, 1, 3]

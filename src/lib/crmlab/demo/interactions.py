@@ -55,9 +55,9 @@ def describe(
     return join([_described(log, ids, rep_id, rng) for log, ids in logs])
 
 
-def number(frame: pd.DataFrame, *, end: np.datetime64, numbering: Numbering) -> pd.DataFrame:
-    """Return the interactions entered before `end`, numbered in the order in which they were entered."""
-    frame = frame[frame["known_at"] < end].sort_values(["known_at", "ts"], kind="stable", ignore_index=True)
+def number(frame: pd.DataFrame, *, numbering: Numbering) -> pd.DataFrame:
+    """Return the interactions numbered in the order in which they were entered."""
+    frame = frame.sort_values(["known_at", "ts"], kind="stable", ignore_index=True)
     return frame.assign(interaction_id=numbering.take("I", len(frame), width=8))
 
 

@@ -121,7 +121,7 @@ def _interactions(
     log = describe(logs, rep_id=world.staff.rep_id, rng=world.rng("texts", block.number, 1))
     created_at = leads.set_index("lead_id")["created_at"]
     log = soil_interactions(log, created_at, start=world.start, end=world.end, rng=rng)
-    log = number(log, end=world.end, numbering=world.numbering)
+    log = number(log, numbering=world.numbering)
     note_interactions(log, ledger)
     return canonical("interactions", log.drop(columns=["late", "early", "may_be_late", "may_be_early"]))
 
