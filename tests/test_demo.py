@@ -84,6 +84,10 @@ def test_truth_refuses_what_it_does_not_know(crm):
         crm.truth.p_convert(["L000001", "nobody"], "2024-01-01", horizon_days=90)
     with pytest.raises(ParameterError, match="horizon_days"):
         crm.truth.p_convert(["L000001"], "2024-01-01", horizon_days=0)
+    with pytest.raises(ParameterError, match="from 1 to 5000"):
+        crm.truth.p_convert(["L000001"], "2024-01-01", horizon_days=10_000)
+    with pytest.raises(ParameterError, match="must be a time"):
+        crm.truth.p_convert(["L000001"], "last Monday", horizon_days=90)
     with pytest.raises(ParameterError, match="one per row"):
         crm.truth.p_convert(["L000001"] * 3, ["2024-01-01"] * 2, horizon_days=90)
 
@@ -98,7 +102,7 @@ def test_truth_is_missing_where_a_lead_is_not_open(crm):
 
 
 def test_truth_tells_the_level_at_the_start_of_the_day(crm):
-    levels = crm.truth._tables["truth_leads_levels"]
+    levels = crm.truth.table("truth_leads_levels")
     first = levels["lead_id"].ne(levels["lead_id"].shift())
     moved = levels[~first & (levels["day"] < END)]
     before = levels["level"].shift()[moved.index]

@@ -49,7 +49,7 @@ def test_missing_values_are_the_planted_ones(crm, dirty, table, column):
 
 
 def test_conversions_and_deal_outcomes_stay_right(crm):
-    true = crm.truth._tables["truth_leads"].set_index("lead_id")["closed_at"]
+    true = crm.truth.table("truth_leads").set_index("lead_id")["closed_at"]
     leads = crm.tables["leads"].set_index("lead_id")
     converted = leads["status"] == "converted"
     pd.testing.assert_series_equal(
@@ -58,13 +58,13 @@ def test_conversions_and_deal_outcomes_stay_right(crm):
     assert leads.loc[~converted, "converted_at"].isna().all()
     assert true[leads.index[leads["status"].isin(["new", "working"])]].isna().all()
     deals = crm.tables["opportunities"].set_index("opportunity_id")
-    closed = crm.truth._tables["truth_opportunities"].set_index("opportunity_id")["closed_at"]
+    closed = crm.truth.table("truth_opportunities").set_index("opportunity_id")["closed_at"]
     pd.testing.assert_series_equal(deals["closed_at"], closed.reindex(deals.index), check_names=False)
     assert (deals["closed_at"].isna() == deals["outcome"].isna()).all()
 
 
 def test_disqualified_times_are_wrong_exactly_where_planted(crm, dirty):
-    leads = crm.tables["leads"].merge(crm.truth._tables["truth_leads"], on="lead_id", validate="1:1")
+    leads = crm.tables["leads"].merge(crm.truth.table("truth_leads"), on="lead_id", validate="1:1")
     lost = leads[leads["status"] == "disqualified"]
     wrong = lost[lost["disqualified_at"] != lost["closed_at"]]
     assert set(wrong["lead_id"]) == dirty["disqualified_before_created", "leads"]

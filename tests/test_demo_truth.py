@@ -43,7 +43,7 @@ def standard_score(rows: pd.DataFrame) -> float:
 
 @pytest.fixture(scope="module")
 def lead_snapshots(crm):
-    truth = crm.truth._tables["truth_leads"][["lead_id", "closed_at"]]
+    truth = crm.truth.table("truth_leads")[["lead_id", "closed_at"]]
     leads = crm.tables["leads"].merge(truth, on="lead_id", validate="1:1")
     rows = open_snapshots(
         leads, "lead_id", opened="created_at", closed="closed_at", event="converted_at", horizon_days=90
@@ -94,7 +94,7 @@ def test_leads_are_neither_hopeless_nor_trivial(crm, lead_snapshots):
     leads = crm.tables["leads"]
     mature = leads[leads["created_at"] < "2024-01-01"]
     assert 0.17 < (mature["status"] == "converted").mean() < 0.26
-    true = crm.truth._tables["truth_leads"]
+    true = crm.truth.table("truth_leads")
     assert 38 < (true["closed_at"] - true["opened_at"]).dt.days.median() < 72
 
 
@@ -171,7 +171,7 @@ def test_raw_conversion_rates_mislead_about_skill(crm):
     )
     ids = entity.ids[rows]
     status = crm.tables["leads"].set_index("lead_id")["status"].reindex(ids)
-    owner = crm.truth._tables["truth_leads_owners"].query("spell == 0").set_index("lead_id")["rep_id"].reindex(ids)
+    owner = crm.truth.table("truth_leads_owners").query("spell == 0").set_index("lead_id")["rep_id"].reindex(ids)
     leads = pd.DataFrame({"won": (status == "converted").to_numpy(), "expected": expected})
     reps = leads.groupby(owner.to_numpy()).agg(n=("won", "size"), won=("won", "sum"), expected=("expected", "sum"))
     reps = reps.join(crm.truth.rep_skill.set_index("rep_id")).query("n >= 100")

@@ -53,7 +53,7 @@ def iter_crm(
     seed : the same seed, size and period give the same values, whatever `chunk_leads` is.
     start, end : ISO dates; every event lies in [start, end), only reps may have been hired before. What is open at
         `end` stays open.
-    chunk_leads : leads per piece, rounded up to whole blocks; memory grows with it and not with `n_leads`.
+    chunk_leads : leads per piece, in whole blocks of 4,000; memory grows with it and not with `n_leads`.
 
     Raises
     ------

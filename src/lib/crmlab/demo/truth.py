@@ -31,6 +31,7 @@ ENTITIES = {
     "opportunity": ("opportunities", "opportunity_id"),
     "customer": ("customers", "account_id"),
 }
+_LONGEST_DAYS = 5_000  # the calendars end in 2100
 _LEVEL_FIELDS = ("up", "down", "first", "second", "term_end")
 
 
@@ -114,6 +115,10 @@ class Truth:
         """One row per planted fault: its kind, the table and the identifier of the row."""
         return self._tables["truth_dirty_rows"].copy()
 
+    def table(self, name: str) -> pd.DataFrame:
+        """Return one of the `truth_…` tables, such as `truth_leads` with the true times of every lead."""
+        return self._tables[name].copy()
+
     def level(self, entity: str, ids: object, as_of: object) -> np.ndarray:
         """Return the hidden level (0 cold to 4 hot) at the start of each `as_of`'s day; NaN where not open."""
         known, row, day, open_ = self._rows(entity, ids, as_of)
@@ -137,7 +142,7 @@ class Truth:
     def _rows(self, entity: str, ids: object, as_of: object) -> tuple[_Entity, np.ndarray, np.ndarray, np.ndarray]:
         known = self._entity(entity)
         ids = pd.Index(np.atleast_1d(np.asarray(ids, dtype=object)))
-        times = np.asarray(pd.DatetimeIndex(np.atleast_1d(np.asarray(as_of, dtype="datetime64[us]"))))
+        times = _times(as_of)
         if len(times) not in (1, len(ids)):
             raise ParameterError(
                 "`as_of` must be one time, or one per row.", found=f"{len(times)} times for {len(ids)} rows"
@@ -209,9 +214,19 @@ class _Reader:
 def _horizon(horizon_days: int | None) -> int:
     if horizon_days is None:
         return FOREVER_DAYS
-    if isinstance(horizon_days, bool) or not isinstance(horizon_days, int | np.integer) or horizon_days < 1:
-        raise ParameterError("`horizon_days` must be a whole number of at least 1.", found=repr(horizon_days))
+    whole = isinstance(horizon_days, int | np.integer) and not isinstance(horizon_days, bool)
+    if not whole or not 1 <= horizon_days <= _LONGEST_DAYS:
+        raise ParameterError(
+            f"`horizon_days` must be a whole number from 1 to {_LONGEST_DAYS}.", found=repr(horizon_days)
+        )
     return int(horizon_days)
+
+
+def _times(as_of: object) -> np.ndarray:
+    try:
+        return np.atleast_1d(np.asarray(as_of, dtype="datetime64[us]"))
+    except (TypeError, ValueError) as error:
+        raise ParameterError("`as_of` must be a time (naive UTC), or one per row.", found=str(error)) from error
 
 
 def _load_entity(entity: str, tables: Mapping[str, pd.DataFrame], reps: pd.DataFrame) -> _Entity:
