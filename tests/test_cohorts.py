@@ -9,16 +9,14 @@ from crmlab.cohorts import (
     conversion_by,
     conversion_curve,
     conversion_table,
-    difference_interval,
     estimator_table,
     fit_curve,
     lead_durations,
     left_out_table,
     owner_table,
-    rate_interval,
-    share_interval,
 )
 from crmlab.crm import Crm
+from crmlab.intervals import difference_interval, rate_interval, share_interval
 from crmlab.schema import DataError, ParameterError, conform_table, empty_table
 
 AS_OF = "2024-07-01"

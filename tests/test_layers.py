@@ -11,7 +11,7 @@ PACKAGE = ROOT / "src" / "lib" / "crmlab"
 
 LAYERS = (
     ("schema",),
-    ("project", "privacy"),
+    ("project", "privacy", "intervals"),
     ("store",),
     ("crm",),
     ("demo",),

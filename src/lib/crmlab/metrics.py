@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from crmlab.intervals import wilson
+
 __all__ = [
     "METRICS",
     "average_precision",
@@ -158,7 +160,7 @@ def calibration_table(y: np.ndarray, p: np.ndarray, *, bins: int = _BINS) -> pd.
         .groupby("bin")
         .agg(predicted=("predicted", "mean"), observed=("observed", "mean"), n=("observed", "size"))
     )
-    low, high = _wilson(table["observed"].to_numpy(), table["n"].to_numpy())
+    low, high = wilson(table["observed"].to_numpy(), table["n"].to_numpy())
     return table.assign(low=low, high=high)[["predicted", "observed", "low", "high", "n"]].reset_index(drop=True)
 
 
@@ -198,12 +200,3 @@ def _measured(model: str, metric: str, y: np.ndarray, predictions: Mapping, samp
 def _interval(samples: np.ndarray) -> tuple[float, float]:
     low, high = np.nanquantile(samples, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson (1927) score interval of a share, 95 %."""
-    z = 1.959964
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    # Rounding must not push the share itself outside its interval.
-    return np.minimum(centre - half, share), np.maximum(centre + half, share)

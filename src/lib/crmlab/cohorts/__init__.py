@@ -3,7 +3,7 @@
 from .durations import NO_VALUE, SIZES, lead_durations, left_out_table
 from .groups import MIN_GROUP
 from .owners import owner_table
-from .survival import Curve, difference_interval, fit_curve, rate_interval, share_interval
+from .survival import Curve, fit_curve
 from .tables import cohort_triangle, conversion_by, conversion_curve, conversion_table, estimator_table
 
 __all__ = [
@@ -15,12 +15,9 @@ __all__ = [
     "conversion_by",
     "conversion_curve",
     "conversion_table",
-    "difference_interval",
     "estimator_table",
     "fit_curve",
     "lead_durations",
     "left_out_table",
     "owner_table",
-    "rate_interval",
-    "share_interval",
 ]

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from crmlab.intervals import rate_interval
+
 from .groups import MIN_GROUP, NO_VALUE, group_labels
-from .survival import cumulative_hazard, rate_interval
+from .survival import cumulative_hazard
 from .tables import conversion_table
 
 __all__ = ["owner_table"]

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Curve", "cumulative_hazard", "difference_interval", "fit_curve", "rate_interval", "share_interval"]
+from crmlab.intervals import Z, wilson
 
-_LEVEL = 0.95
-_Z = 1.959964  # 95 % of a normal distribution
+__all__ = ["Curve", "cumulative_hazard", "fit_curve"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Curve:
         # Greenwood's variance is zero when nobody, and infinite when everybody converted: Wilson's interval with the
         # leads that were followed that long speaks then.
         bare = np.maximum(np.where(all_, self.at_risk(self.days[step]), self.at_risk(days)), 1)
-        wilson_low, wilson_high = _wilson(share, bare)
+        wilson_low, wilson_high = wilson(share, bare)
         low = np.where(none, 0.0, np.where(all_, wilson_low, low))
         high = np.where(all_, 1.0, np.where(none, wilson_high, high))
         known = days <= self.reach
@@ -83,7 +82,7 @@ def fit_curve(days: np.ndarray, converted: np.ndarray, *, reach: float) -> Curve
     survival = np.cumprod(1 - events / at_risk)
     with np.errstate(divide="ignore", invalid="ignore"):  # once everybody has converted there is no variance
         variance = np.cumsum(events / (at_risk * (at_risk - events)))
-        width = _Z * np.sqrt(variance) / np.abs(np.log(survival))
+        width = Z * np.sqrt(variance) / np.abs(np.log(survival))
         low, high = 1 - survival ** np.exp(-width), 1 - survival ** np.exp(width)
     start = (0.0,) if not len(times) or times[0] > 0 else ()
     nothing = np.zeros(len(start))
@@ -100,48 +99,3 @@ def cumulative_hazard(days: np.ndarray, converted: np.ndarray) -> np.ndarray:
     events = np.bincount(inverse, converted, minlength=len(times))
     at_risk = len(days) - np.searchsorted(np.sort(days), times, side="left")
     return np.cumsum(events / at_risk)[inverse]
-
-
-def share_interval(converted: int, n: int) -> tuple[float, float]:
-    """Return Wilson's (1927) 95 % interval of a share; NaN without rows.
-
-    >>> [round(x, 3) for x in share_interval(2, 10)]
-    [0.057, 0.51]
-    """
-    if not n:
-        return np.nan, np.nan
-    low, high = _wilson(np.float64(converted / n), np.float64(n))
-    return float(low) if converted else 0.0, float(high) if converted < n else 1.0
-
-
-def rate_interval(observed: int, expected: float) -> tuple[float, float]:
-    """Return the exact (Garwood 1936) 95 % interval of observed over expected, the observed being Poisson.
-
-    >>> [round(x, 3) for x in rate_interval(10, 10.0)]
-    [0.48, 1.839]
-    """
-    from scipy.special import gammaincinv
-
-    if not expected > 0:
-        return np.nan, np.nan
-    tail = (1 - _LEVEL) / 2
-    low = gammaincinv(observed, tail) if observed else 0.0
-    return float(low / expected), float(gammaincinv(observed + 1, 1 - tail) / expected)
-
-
-def difference_interval(
-    first: tuple[float, float, float], second: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """Return the difference of two independent shares (value, low, high) and its interval, from their intervals.
-
-    Newcombe's (1998) hybrid, as generalised by Zou and Donner (2008): it keeps the asymmetry of the two intervals.
-    """
-    (p, p_low, p_high), (q, q_low, q_high) = first, second
-    gap = p - q
-    return gap, gap - float(np.hypot(p - p_low, q_high - q)), gap + float(np.hypot(p_high - p, q - q_low))
-
-
-def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return centre - half, centre + half

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm, as_instant
+from crmlab.intervals import difference_interval, share_interval
 from crmlab.schema import LEAD_CLOSED, ParameterError
 from crmlab.snapshots import LABELS
 
 from .durations import describe_leads, lead_durations, period_starts
 from .groups import MIN_GROUP, group_labels
-from .survival import Curve, difference_interval, fit_curve, share_interval
+from .survival import Curve, fit_curve
 
 __all__ = ["cohort_triangle", "conversion_by", "conversion_curve", "conversion_table", "estimator_table"]
 

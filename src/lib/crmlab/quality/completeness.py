@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
+from crmlab.intervals import difference_interval, share_interval
 from crmlab.schema import TABLES, TODAY, Column
 
 from .rows import column_of, is_filled, visible_rows
@@ -11,7 +12,6 @@ from .rows import column_of, is_filled, visible_rows
 __all__ = ["completeness_table", "table_overview"]
 
 _SUSPICIOUS = 0.10
-_Z = 1.959964  # 95 % of a normal distribution
 _OVERVIEW = {"table": "str", "meaning": "str", "rows": "int64", "first": "datetime64[us]", "last": "datetime64[us]"}
 _COMPLETENESS = {
     "table": "str",
@@ -112,15 +112,6 @@ def _differs(first: pd.Series, second: pd.Series) -> bool:
     """Whether the Newcombe (1998) 95 % interval of the difference lies beyond ± 10 points."""
     if first.empty or second.empty:
         return False
-    (p, low, high), (q, q_low, q_high) = _wilson(first), _wilson(second)
-    gap = p - q
-    lower = gap - np.hypot(p - low, q_high - q)
-    upper = gap + np.hypot(high - p, q - q_low)
+    shares = [(float(hits.mean()), *share_interval(int(hits.sum()), len(hits))) for hits in (first, second)]
+    _, lower, upper = difference_interval(*shares)
     return bool(lower > _SUSPICIOUS or upper < -_SUSPICIOUS)
-
-
-def _wilson(hits: pd.Series) -> tuple[float, float, float]:
-    n, share = len(hits), float(hits.mean())
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return share, centre - half, centre + half
