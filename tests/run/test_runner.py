@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import psutil
 import pytest
@@ -184,12 +185,13 @@ def test_a_kernel_of_the_user_called_python3_is_passed_over(lab, tmp_path):
     (kernel / "kernel.json").write_text('{"argv": ["false"], "display_name": "Broken", "language": "python"}')
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
-    (startup / "00.py").write_text("seed = 'from my start-up file'\nraise SystemExit\n")
-    lab.notebook("01_one", "import sys\nprint(sys.executable)\nprint(seed)")
+    (startup / "00.py").write_text("mine = 1\n")
+    lab.notebook("01_one", "import sys\nprint(sys.executable, 'mine' in globals())")
 
     done = lab.crmlab("run", "tiny", JUPYTER_PATH=str(tmp_path / "jupyter"), IPYTHONDIR=str(tmp_path / "ipython"))
 
     assert done.returncode == 0, done.stderr
+    assert f"{sys.executable} False" in (lab.folder() / "01_one.ipynb").read_text()
 
 
 def test_kernels_share_the_cores_and_know_the_project(lab, monkeypatch):
