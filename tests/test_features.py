@@ -90,10 +90,10 @@ def test_interaction_logged_late_counts_from_then_on_in_the_window_of_its_own_da
 
 def test_interaction_logged_after_its_window_has_passed_never_counts_but_is_the_last_one() -> None:
     crm = make_crm(leads=[lead()], interactions=interactions(call(AS_OF - 20 * DAY, AS_OF - DAY)))
-    found = build_features(crm, at(AS_OF), windows=[7, 30])
-    assert values(found, "call_n_7d") == [0]
-    assert values(found, "call_n_30d") == [1]
-    assert values(found, "call_recency_days") == [20]
+    found = build_features(crm, at(AS_OF - 5 * DAY, AS_OF), windows=[7, 30])
+    assert values(found, "call_n_7d") == [0, 0]
+    assert values(found, "call_n_30d") == [0, 1]
+    assert values(found, "call_recency_days") == [None, 20]
 
 
 def test_planned_meeting_counts_only_once_it_has_taken_place() -> None:
@@ -229,6 +229,19 @@ def test_no_rows_give_the_columns_of_many() -> None:
 
 def test_source_without_interactions_or_owners_has_no_such_columns() -> None:
     assert list(build_features(make_crm(leads=[lead(source="web")]), at(AS_OF))) == ["source", "age_days", "month"]
+
+
+def test_cut_crm_has_the_columns_of_the_whole_one() -> None:
+    later = [call(AS_OF), call(AS_OF, kind="fax")]
+    crm = make_crm(
+        leads=[lead(), lead("L1", source="web", created_at=AS_OF)],
+        interactions=interactions(*later),
+        changes=[owner("R1", AS_OF)],
+    )
+    found = build_features(crm.cut(as_of=AS_OF), at(AS_OF))
+    pd.testing.assert_frame_equal(found, build_features(crm, at(AS_OF)))
+    assert {"source", "owner_id", "fax_n_7d", "call_recency_days"} < set(found)
+    assert values(found, "fax_n_7d") == [0]
 
 
 # Refusals

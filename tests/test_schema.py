@@ -30,6 +30,7 @@ from crmlab.schema import (
     pandera_schema,
     table,
 )
+from crmlab.schema.checks import _cast
 from crmlab.schema.columns import column
 
 SECRET = "mario.rossi@example.com"
@@ -449,6 +450,28 @@ def test_no_value_of_a_personal_or_own_column_is_ever_shown(name: str, frame: pd
         conform_table(name, frame)
     assert SECRET not in _everything_shown(caught.value)
     assert str(caught.value).count("\n  ") == 2  # what is wrong, what was found, what to do
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "culprit"),
+    [("contacts", contacts(email="x"), "email"), ("leads", leads(x_own="x"), "x_own")],
+)
+def test_not_even_the_cause_shows_a_personal_value(
+    name: str, frame: pd.DataFrame, culprit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever pandas may quote in an error of its own."""
+
+    def cast(values: pd.Series, kind: str) -> pd.Series:
+        if values.name == culprit:
+            raise ValueError(f"cannot convert {SECRET}")
+        return _cast(values, kind)
+
+    monkeypatch.setattr("crmlab.schema.checks._cast", cast)
+    with pytest.raises(
+        DataError, match=rf"`{name}.{culprit}` must hold text.\n  Found: str values that do not"
+    ) as caught:
+        conform_table(name, frame)
+    assert SECRET not in _everything_shown(caught.value)
 
 
 # The pandera schema and the data dictionary
