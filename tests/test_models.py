@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import clone
 
 from crmlab.metrics import roc_auc
-from crmlab.models import FLOORS, RateTable, SignedLog, XGBoostRounds, make_models
+from crmlab.models import FLOORS, LevelOneHot, RateTable, SignedLog, XGBoostRounds, make_models
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,29 @@ def test_signed_log_keeps_gaps_and_signs():
     result = SignedLog().fit_transform(np.array([[np.e - 1, -(np.e - 1), 0.0, np.nan]]))
     assert result[0, :3].tolist() == pytest.approx([1, -1, 0])
     assert np.isnan(result[0, 3])
+
+
+def test_one_hot_merges_rare_and_unseen_levels_and_keeps_missing_apart():
+    frame = pd.DataFrame({"source": ["b", "a", "a", None, None, "rare"], "size": ["x"] * 6}, dtype="str")
+    encoder = LevelOneHot(min_rows=2).fit(frame)
+    names = ["source=(missing)", "source=a", "source=(other)", "size=x", "size=(other)"]
+    assert encoder.get_feature_names_out().tolist() == names
+    new = pd.DataFrame({"source": ["a", None, "b", "never seen"], "size": ["x", "y", "x", None]}, dtype="str")
+    expected = [[0, 1, 0, 1, 0], [1, 0, 0, 0, 1], [0, 0, 1, 1, 0], [0, 0, 1, 0, 1]]
+    assert encoder.transform(new).tolist() == expected
+
+
+def test_one_hot_is_scikit_learns(leads):
+    from sklearn.preprocessing import OneHotEncoder
+
+    text = leads[0][["source"]].fillna("(missing)")
+    peer = OneHotEncoder(min_frequency=10, handle_unknown="infrequent_if_exist", sparse_output=False).fit(text)
+    ours, theirs = LevelOneHot(min_rows=10).fit_transform(text), peer.transform(text)
+    assert ours.tolist() == theirs.tolist()
+
+
+def test_one_hot_without_categories_has_no_columns():
+    assert LevelOneHot().fit_transform(pd.DataFrame(index=range(3))).shape == (3, 0)
 
 
 def test_floors_come_first(leads):

@@ -37,8 +37,8 @@ class Comparison:
     groups : lead of each test row.
     predictions : model → probabilities of the test rows; the oracle is among them where the truth is known.
     metrics : tidy frame of `bootstrap_metrics`, differences from the base rate.
-    inner : model and its log loss on the newest part of the training rows, which decides.
-    chosen : the model with the lowest inner log loss; the base rate when none beats it.
+    inner : model and its log loss on the newest part of the training rows, which decides; empty where it did not.
+    chosen : the model with the lowest inner log loss, or the one chosen elsewhere.
     """
 
     split: Split
@@ -110,6 +110,7 @@ def compare_models(
     n_bootstrap: int,
     seed: int,
     oracle: np.ndarray | None = None,
+    chosen: str = "",
 ) -> Comparison:
     """Fit every model on the training rows and measure it on the test rows.
 
@@ -122,19 +123,20 @@ def compare_models(
     order : what puts the rows in order from old to new (see `entry_order`).
     n_bootstrap : resamples of leads for the intervals.
     oracle : true probabilities, row for row, where they are known.
+    chosen : a choice made elsewhere; nothing is chosen here then.
     """
     features = features[_learnable(features.iloc[split.train])]
     models = make_models(features, seed=seed)
     labels = snapshots["label"].astype("float64").to_numpy()
     bench = _Bench(features, labels, snapshots.assign(order=order), split, seed)
-    inner = bench.inner_losses(models)
+    inner = bench.inner_losses({} if chosen else models)
     predictions = {name: bench.fit_predict(make(), split.train, split.test) for name, make in models.items()}
     if oracle is not None:
         predictions[ORACLE] = oracle[split.test]
     y = labels[split.test]
     groups = snapshots["lead_id"].to_numpy()[split.test]
     metrics = bootstrap_metrics(y, predictions, groups, reference="base rate", n=n_bootstrap, seed=seed)
-    chosen = inner.sort_values("inner log loss", kind="stable")["model"].iloc[0]
+    chosen = chosen or inner.sort_values("inner log loss", kind="stable")["model"].iloc[0]
     return Comparison(split, y, groups, predictions, metrics, inner, chosen)
 
 
