@@ -32,7 +32,13 @@ class Lab:
         return path
 
     def notebook(
-        self, name: str, *code: str, parameters: str = PARAMETERS, requires: dict | None = None, after: tuple = ()
+        self,
+        name: str,
+        *code: str,
+        parameters: str = PARAMETERS,
+        requires: dict | None = None,
+        after: tuple = (),
+        weight: float = 1,
     ) -> Path:
         cells = [_text(f"# What is {name}?"), _code(parameters, "parameters")]
         for number, source in enumerate(code or ("print(seed, as_of)",), start=1):
@@ -42,7 +48,7 @@ class Lab:
         metadata = {
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
             "language_info": {"name": "python"},
-            "crmlab": {"requires": requires or {"entity": ["lead"]}, "after": list(after)},
+            "crmlab": {"requires": requires or {"entity": ["lead"]}, "after": list(after), "weight": weight},
         }
         path = self.root / "notebooks" / f"{name}.ipynb"
         content = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}

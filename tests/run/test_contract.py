@@ -66,6 +66,8 @@ def test_what_only_looks_like_it(lab, code):
         (lambda nb: nb["metadata"].pop("crmlab"), "`crmlab.requires` is missing"),
         (lambda nb: nb["metadata"]["crmlab"].update(requires=["lead"]), "`crmlab.requires` must be like"),
         (lambda nb: nb["metadata"]["crmlab"].update(after="01"), "`crmlab.after` must be a list"),
+        (lambda nb: nb["metadata"]["crmlab"].update(weight="heavy"), "`crmlab.weight` must be a number above 0"),
+        (lambda nb: nb["metadata"]["crmlab"].update(weight=0), "`crmlab.weight` must be a number above 0"),
         (lambda nb: nb["cells"][3].update(id="cell-1"), "two cells have the same id"),
         (lambda nb: nb["cells"][3].update(execution_count=4), "outputs or counters"),
         (

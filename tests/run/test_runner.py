@@ -53,6 +53,17 @@ def _tells_nothing_of_the_machine(lab) -> None:
     assert "/tmp" not in text
 
 
+def test_the_heaviest_that_can_start_starts_first(lab, capsys):
+    lab.notebook("01_one")
+    lab.notebook("02_two", weight=5)
+    lab.notebook("03_three", weight=9, after=("01_one",))
+
+    run_study("tiny", jobs=1)
+
+    started = [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if line.endswith(": started")]
+    assert started == ["02_two", "01_one", "03_three"]
+
+
 def test_only_what_changed_and_what_comes_after_it_runs_again(lab):
     lab.notebook("01_one")
     lab.notebook("02_two", "print(2)")

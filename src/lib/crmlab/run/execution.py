@@ -77,15 +77,18 @@ class Execution:
         waiting = list(names)
         while waiting or len(self._jobs):
             self._drop_hopeless(waiting, progress)
-            for name in [n for n in waiting if self._is_ready(n)][: pool.free]:
+            for name in self._ready(waiting)[: pool.free]:
                 waiting.remove(name)
                 self._start(name, pool, progress)
             for event in pool.poll(0.25) if self._jobs else []:
                 self._handle(event, pool, progress)
             progress.tick()
 
-    def _is_ready(self, name: str) -> bool:
-        return all(self.results[n].status in ("ran", "reused") for n in self.tasks[name].after)
+    def _ready(self, waiting: list[str]) -> list[str]:
+        """Return what can start, the heaviest first: a long notebook that starts last would run alone at the end."""
+        done = {name for name, result in self.results.items() if result.status in ("ran", "reused")}
+        ready = [name for name in waiting if done.issuperset(self.tasks[name].after)]
+        return sorted(ready, key=lambda name: -self.tasks[name].notebook.weight)
 
     def _drop_hopeless(self, waiting: list[str], progress: Progress) -> None:
         """Give up what waits for a failed notebook, and what waits for that (tasks are in running order)."""

@@ -52,6 +52,7 @@ class Notebook:
     requires : study key → the values for which the notebook belongs to a study.
     after : names of notebooks that must have finished first.
     parameters : declared parameters by name.
+    weight : how long it runs against the others; of those that can start, heavier ones start first.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Notebook:
     requires: dict[str, tuple]
     after: tuple[str, ...]
     parameters: dict[str, Parameter]
+    weight: float = 1
 
 
 def find_notebooks(folder: Path) -> list[Notebook]:
@@ -90,11 +92,11 @@ def read_notebook(path: Path) -> Notebook:
     content = _load(path)
     try:
         parameters = {p.name: p for p in parameters_of(content)}
-        requires, after = _membership(content)
+        requires, after, weight = _membership(content)
     except ValueError as error:
         raise RunError(f"The notebook {path.name} cannot be used.", found=str(error), remedy=_CHECK) from error
     title = next((h for c in content["cells"] if (h := heading_of(c))), path.stem)
-    return Notebook(path.stem, path, content, title, requires, after, parameters)
+    return Notebook(path.stem, path, content, title, requires, after, parameters, weight)
 
 
 def _load(path: Path) -> dict:
@@ -171,11 +173,13 @@ def _parameter(statement: ast.stmt, comment: str) -> Parameter:
     return Parameter(name, annotation, default, comment)
 
 
-def _membership(content: dict) -> tuple[dict[str, tuple], tuple[str, ...]]:
+def _membership(content: dict) -> tuple[dict[str, tuple], tuple[str, ...], float]:
     declared = content.get("metadata", {}).get("crmlab", {})
-    requires, after = declared.get("requires", {}), declared.get("after", [])
+    requires, after, weight = declared.get("requires", {}), declared.get("after", []), declared.get("weight", 1)
     if not isinstance(requires, dict) or not all(isinstance(v, list) for v in requires.values()):
         raise ValueError('metadata `crmlab.requires` must be like {"entity": ["lead"]}')
     if not isinstance(after, list) or not all(isinstance(name, str) for name in after):
         raise ValueError('metadata `crmlab.after` must be a list of notebook names, like ["01_exploration"]')
-    return {key: tuple(values) for key, values in requires.items()}, tuple(after)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight > 0:
+        raise ValueError("metadata `crmlab.weight` must be a number above 0; without it, it is 1")
+    return {key: tuple(values) for key, values in requires.items()}, tuple(after), weight
