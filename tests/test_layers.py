@@ -32,9 +32,6 @@ LAYERS = (
 )
 """What may import what: only upwards in this list. Modules of one layer do not import each other."""
 
-KNOWN_CYCLES = {("report/page.py", "report/exporter.py")}
-"""Imports, deferred into a function, that close a cycle and are still to be undone: file, what it imports."""
-
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
 
@@ -93,9 +90,6 @@ def test_imports_go_one_way(path):
 
 def test_no_modules_import_each_other():
     waits = {path: {file_of(m) for m in imported(path)} & set(modules()) - {path} for path in modules()}
-    for importer, other in KNOWN_CYCLES:
-        assert PACKAGE / other in waits[PACKAGE / importer], f"{importer} is mended: remove it from KNOWN_CYCLES"
-        waits[PACKAGE / importer].discard(PACKAGE / other)
     while free := [path for path, others in waits.items() if not others & set(waits)]:
         for path in free:
             del waits[path]

@@ -92,6 +92,12 @@ class Crm:
             return {name: len(frame) for name, frame in self._read.items() if len(frame)}
         return {name: n for name, n in self.store.counts().items() if name in TABLES and n}
 
+    def extremes(self, name: str, column: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """Return the first and last time of a column; NaT where it holds none. A table not yet read stays unread."""
+        if name not in self._read:
+            return self.store.extremes(name, column)
+        return self._read[name][column].min(), self._read[name][column].max()
+
     def at(self, name: str, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
         """Return what was known of a table strictly before `as_of` (see `cut_table`)."""
         unsafe = [c for c in self[name] if c.startswith("x_") and self.known_of(c) != "creation"]
@@ -114,9 +120,9 @@ class Crm:
 
 def data_span(crm: Crm) -> tuple[pd.Timestamp, pd.Timestamp]:
     """Return the first creation of a lead or deal and the newest fact of any table; NaT where there is no date."""
-    created = [crm[name]["created_at"].min() for name in ("leads", "opportunities")]
+    created = [crm.extremes(name, "created_at")[0] for name in ("leads", "opportunities")]
     newest = [
-        crm[name][column].max()
+        crm.extremes(name, column)[1]
         for name in crm.counts()
         for column in TABLES[name].of_kind("time")
         if not TABLES[name][column].planned

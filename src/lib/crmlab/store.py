@@ -106,6 +106,14 @@ class Store:
             frame = db.execute(f"SELECT {wanted} FROM {_quoted(name)}{order}").df()
         return _retyped(name, frame)
 
+    def extremes(self, name: str, column: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """Return the first and last time of a column of a canonical table; NaT where it holds none."""
+        if name not in self.names():
+            return pd.NaT, pd.NaT
+        with self._reader() as db:
+            row = db.execute(f"SELECT min({_quoted(column)}), max({_quoted(column)}) FROM {_quoted(name)}").fetchone()
+        return tuple(pd.Timestamp(t) if t is not None else pd.NaT for t in row)
+
     def names(self) -> list[str]:
         """Return the names of the tables that hold a load."""
         if not self.path.exists():

@@ -4,8 +4,8 @@ from .figures import figure, use_style
 from .formats import date, estimate, interval, money, number, percent
 from .index import build_index
 from .opening import Book, start
-from .page import render
 from .records import metrics_of, record
+from .rendering import render
 from .statements import headline, sentence
 from .tables import table
 

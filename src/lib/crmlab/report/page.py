@@ -11,7 +11,7 @@ from .markdown import Headings
 from .opening import facts
 from .words import words
 
-__all__ = ["Page", "build_page", "render"]
+__all__ = ["Page", "build_page"]
 
 _UNFINISHED = ("running", "pending")
 
@@ -34,22 +34,6 @@ class Page:
     contents: list[tuple[int, str, str]] = field(default_factory=list)
     metrics: list[tuple[str, str, str]] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
-
-
-def render(nb: Mapping, *, source_name: str, run: Mapping | None = None, language: str = "en") -> str:
-    """Return an executed notebook as a whole HTML page that loads nothing and runs nothing.
-
-    Parameters
-    ----------
-    nb : the executed notebook, finished or not.
-    source_name : name of the notebook, with or without `.ipynb`; the executed notebook is linked under it.
-    run : what is known of the run (the keys of run.json); shown at the foot of the page.
-    language : language of the fixed words.
-    """
-    from .exporter import ReportExporter
-
-    page = build_page(nb, source_name=source_name, run=run, language=language)
-    return ReportExporter().from_page(nb, page)
 
 
 def build_page(nb: Mapping, *, source_name: str = "", run: Mapping | None = None, language: str = "en") -> Page:
