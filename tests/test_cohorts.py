@@ -28,6 +28,10 @@ class Tables:
     def __init__(self, tables: dict[str, pd.DataFrame]) -> None:
         self.tables = {name: conform_table(name, frame) for name, frame in tables.items()}
 
+    def extremes(self, name: str, column: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+        times = self.read(name)[column]
+        return times.min(), times.max()
+
     def read(self, name: str) -> pd.DataFrame:
         return self.tables[name] if name in self.tables else empty_table(name)
 
