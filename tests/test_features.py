@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmlab.crm import Crm
-from crmlab.features import LEAD_FIELDS, WINDOWS, build_features, feature_catalog, refused_columns
+from crmlab.features import LEAD_FIELDS, WINDOWS, build_features, feature_catalog, feature_groups, refused_columns
 from crmlab.schema import INTERACTION_TYPES, TABLES, DataError, ParameterError, empty_table, table
 from crmlab.snapshots import build_snapshots
 from crmlab.store import Store
@@ -511,3 +511,16 @@ def test_from_the_store_to_the_features(tmp_path: Path) -> None:
     last = snapshots["as_of"].eq(pd.Timestamp("2024-02-19"))
     assert values(found[last], "call_n_7d") == [1, 0]
     assert values(found[last], "call_recency_days") == [6.5, None]
+
+
+def test_feature_groups_hold_every_feature_once(tmp_path: Path) -> None:
+    catalog = pd.DataFrame(
+        {
+            "feature": ["source", "call_n_7d", "call_n_30d", "call_recency_days"],
+            "family": ["field", "count", "count", "recency"],
+            "table": ["leads", "interactions", "interactions", "interactions"],
+            "window_days": [None, 7, 30, None],
+            "meaning": ["Channel.", "Number of calls.", "Number of calls.", "Days since the last call."],
+        }
+    )
+    assert feature_groups(catalog)["features"].tolist() == ["source", "call_n_7d, call_n_30d", "call_recency_days"]

@@ -14,7 +14,7 @@ import pandas as pd
 from crmlab.crm import Crm
 from crmlab.schema import INTERACTION_TYPES, DataError, ParameterError, table
 
-__all__ = ["LEAD_FIELDS", "WINDOWS", "build_features", "feature_catalog", "refused_columns"]
+__all__ = ["LEAD_FIELDS", "WINDOWS", "build_features", "feature_catalog", "feature_groups", "refused_columns"]
 
 WINDOWS = (7, 30, 90)
 LEAD_FIELDS = ("source", "industry", "employees", "region", "country", "job_position", "product")
@@ -79,6 +79,12 @@ def _check_dated(snapshots: pd.DataFrame) -> bool:
     return n_empty == 0
 
 
+def feature_groups(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the catalog with features that differ only in their window in one row."""
+    groups = catalog.groupby(["family", "table", "meaning"], sort=False)["feature"].agg(", ".join)
+    return groups.rename("features").reset_index()[["features", "family", "table", "meaning"]]
+
+
 def feature_catalog(features: pd.DataFrame, crm: Crm) -> pd.DataFrame:
     """Return what each feature says: columns feature, family, table, window_days, meaning."""
     return pd.DataFrame([_describe(name, crm) for name in features], columns=_CATALOG)
@@ -98,6 +104,8 @@ def refused_columns(crm: Crm, *, dated: bool) -> pd.DataFrame:
         for c in spec.columns
         if c.known != "created_at" and c.name != "sequence"
     }
+    if _is_owner_change(crm["changes"]).any():
+        reasons["owner_id"] = "holds only today's value; the owner of the date is taken from changes"
     own = [c for c in leads if c.startswith("x_") and not _own_usable(crm, c, dated=dated)]
     reasons |= {c: f"own column, known: {crm.known_of(c)}" for c in own}
     rows = [(c, leads[c].notna().mean(), why) for c, why in reasons.items() if leads[c].notna().any()]
@@ -118,17 +126,17 @@ def _describe(name: str, crm: Crm) -> tuple:
     if name in table("leads").names:
         return (name, "field", "leads", None, table("leads")[name].meaning)
     if name.endswith("_recency_days"):
-        kind = _readable(name.removesuffix("_recency_days"))
+        kind = _readable(name.removesuffix("_recency_days"), "interaction")
         return (name, "recency", "interactions", None, f"Days since the last {kind}; missing if none.")
     kind, _, window = name.removesuffix("d").rpartition("_n_")
-    return (name, "count", "interactions", int(window), f"Number of {_readable(kind)} in the window.")
+    return (name, "count", "interactions", int(window), f"Number of {_readable(kind, 'interactions')} in the window.")
 
 
 _CALENDAR = {"age_days": "Days since the lead was created.", "month": "Month of the year of `as_of`: the season."}
 
 
-def _readable(kind: str) -> str:
-    return "interactions of any type" if kind == "interactions" else f"interactions of type {kind}"
+def _readable(kind: str, noun: str) -> str:
+    return f"{noun} of any type" if kind == _ALL else f"{noun} of type {kind}"
 
 
 def _lead_fields(crm: Crm, snapshots: pd.DataFrame, fields: Sequence[str], *, dated: bool) -> pd.DataFrame:

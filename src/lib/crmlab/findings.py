@@ -16,6 +16,8 @@ __all__ = [
     "Finding",
     "association_finding",
     "cohort_finding",
+    "conversion_view",
+    "doubtful",
     "group_finding",
     "leak_finding",
     "lift_finding",
@@ -23,23 +25,16 @@ __all__ = [
     "model_finding",
     "oracle_finding",
     "owner_finding",
+    "owner_view",
     "quality_finding",
     "record_cohorts",
     "record_comparison",
-    "share_formats",
     "short_summary",
     "split_finding",
+    "view_formats",
 ]
 
-OWNER_FORMATS = {
-    "share": "percent",
-    "low": "percent",
-    "high": "percent",
-    "expected": "number:1",
-    "ratio": "number:2",
-    "ratio_low": "number:2",
-    "ratio_high": "number:2",
-}
+OWNER_FORMATS = {"share": "estimate:percent", "expected": "number:1", "ratio": "estimate:number:2"}
 
 _ECE_BOUND = 0.05
 """Largest calibration error at which a score is still called a probability."""
@@ -92,14 +87,17 @@ def short_summary(comparison: Comparison) -> pd.DataFrame:
 
 
 def split_finding(honest: Comparison, claimed: Comparison) -> Finding:
-    """Say what a random split would have claimed for the model that the honest split chose."""
-    real, said = (c.value("ROC AUC", honest.chosen) for c in (honest, claimed))
-    both = f"ROC AUC {number(said['value'], 3)} where newer leads give {_number(real)}"
-    if said["value"] > real["high"]:
-        return Finding(f"A random split would have claimed too much for {honest.chosen}: {both}.", "caution")
+    """Say which model a random split would have crowned, and what it would have claimed for it."""
+    losses = claimed.metrics[claimed.metrics["metric"] == "log loss"].set_index("model")["value"]
+    crowned = losses.drop(ORACLE, errors="ignore").idxmin()
+    real, said = (c.value("ROC AUC", crowned) for c in (honest, claimed))
+    both = f"ROC AUC {number(said['value'], 3)} where newer leads give {_estimate(honest, 'ROC AUC', crowned)}"
+    sentence = f"A random split would have crowned {crowned} and claimed {both}"
+    if losses[crowned] < losses.get(ORACLE, 0):
+        sentence += "; its log loss is better than that of the true probabilities, which only a leak can achieve"
     if said["value"] < real["low"]:
-        return Finding(f"A random split would have claimed less for {honest.chosen}: {both}.", "plain")
-    return Finding(f"A random split would have said about the same of {honest.chosen}: {both}.", "plain")
+        return Finding(f"{sentence}. Here that would have been too little.", "plain")
+    return Finding(f"{sentence}.", "caution" if said["value"] > real["high"] else "plain")
 
 
 def oracle_finding(comparison: Comparison) -> Finding:
@@ -139,12 +137,12 @@ def quality_finding(problems: pd.DataFrame, completeness: pd.DataFrame) -> Findi
     if len(tell):
         names = ", ".join(f"{t}.{c}" for t, c in zip(tell["table"], tell["column"], strict=True))
         unusable += f"; whether {names} is filled goes with the outcome"
-    doubtful = problems[problems["problem"] != PROBLEMS["today_only"][0]]
-    if doubtful.empty:
+    faults = doubtful(problems)
+    if faults.empty:
         return Finding(f"No impossible or doubtful rows were found; {unusable}.", "plain")
-    worst = doubtful.sort_values("share", ascending=False).iloc[0]
+    worst = faults.sort_values("share", ascending=False).iloc[0]
     return Finding(
-        f"{len(doubtful)} kinds of problem were found; the widest is “{worst['problem']}” in {worst['table']} "
+        f"{len(faults)} kinds of problem were found; the widest is “{worst['problem']}” in {worst['table']} "
         f"({percent(worst['share'])} of the rows that could have it). {unusable}.",
         "caution",
     )
@@ -219,11 +217,38 @@ def record_cohorts(overall: pd.Series, *, horizon_days: int) -> None:
     record("share_converted", overall[f"share_{h}"], **ends, unit="percent", headline=True, label=label)
 
 
-def share_formats(table: pd.DataFrame) -> dict[str, str]:
-    """Return how the columns of a conversion table are written: shares as percent, ages in days."""
-    shares = {c: "percent" for c in table if str(c).startswith(("share_", "low_", "high_"))}
-    points = {c: "points" for c in table if str(c).startswith("difference")}
-    return shares | points | {"median_days": "number:0"}
+def conversion_view(table: pd.DataFrame, *, horizons: list[int], compare_at: int) -> pd.DataFrame:
+    """Return a conversion table for reading: every share with its interval in one cell.
+
+    Parameters
+    ----------
+    table : result of `cohorts.conversion_table`.
+    horizons, compare_at : as given to it.
+
+    Returns
+    -------
+    Frame: group, n, converted, one column per horizon, and the difference from all other leads.
+    """
+    cells = {f"{h} days": _triples(table, f"share_{h}d", f"low_{h}d", f"high_{h}d") for h in horizons}
+    apart = _triples(table, "difference", "difference_low", "difference_high")
+    return table[["group", "n", "converted"]].assign(**cells, **{f"against the rest, {compare_at} days": apart})
+
+
+def view_formats(view: pd.DataFrame) -> dict[str, str]:
+    """Return how the columns of a conversion view are written."""
+    shares = {c: "estimate:percent" for c in view if str(c).endswith("days")}
+    return shares | {c: "estimate:points" for c in view if str(c).startswith("against")}
+
+
+def owner_view(owners: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of owners for reading: share and ratio with their intervals in one cell."""
+    share, ratio = _triples(owners, "share", "low", "high"), _triples(owners, "ratio", "ratio_low", "ratio_high")
+    return owners[["owner_id", "n", "observed", "expected"]].assign(share=share, ratio=ratio)
+
+
+def doubtful(problems: pd.DataFrame) -> pd.DataFrame:
+    """Return the problems that are faults of rows, without the columns that merely keep no history."""
+    return problems[problems["problem"] != PROBLEMS["today_only"][0]]
 
 
 def record_comparison(honest: Comparison, claimed: Comparison) -> None:
@@ -276,10 +301,10 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _triples(table: pd.DataFrame, *columns: str) -> list[tuple]:
+    return list(zip(*(table[c] for c in columns), strict=True))
+
+
 def _key(name: str) -> str:
     """A stable key in snake case."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _number(row: pd.Series) -> str:
-    return estimate(row["value"], row["low"], row["high"], kind="number", digits=3)

@@ -11,7 +11,6 @@ __all__ = [
     "plot_association",
     "plot_calibration",
     "plot_capture",
-    "plot_counts",
     "plot_curves",
     "plot_model_intervals",
     "plot_shares",
@@ -20,16 +19,6 @@ __all__ = [
 ]
 
 _GREY = "#6b7280"
-
-
-def plot_counts(counts: pd.DataFrame, *, x: str, y: str, ax: Axes | None = None, ylabel: str = "") -> Axes:
-    """Draw one bar per period; long ranges keep every third label."""
-    ax = ax or _axes(8, 3)
-    sns.barplot(counts, x=x, y=y, color=sns.color_palette()[0], ax=ax)
-    step = max(1, len(counts) // 12)
-    ax.set_xticks(range(0, len(counts), step), counts[x].iloc[::step])
-    ax.set(xlabel="", ylabel=ylabel)
-    return ax
 
 
 def plot_shares(
@@ -171,8 +160,7 @@ def plot_association(table: pd.DataFrame, *, ax: Axes | None = None, top: int = 
         rows.drop(columns=known),
         ax=ax,
         cmap="PuOr",
-        center=0.5,
-        vmin=0.2,
+        vmin=0.2,  # as far from one half as vmax: white means no relation
         vmax=0.8,
         annot=True,
         fmt=".2f",
@@ -182,6 +170,7 @@ def plot_association(table: pd.DataFrame, *, ax: Axes | None = None, top: int = 
     )
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0)
+    ax.tick_params(axis="x", rotation=45)
     return ax
 
 
