@@ -31,9 +31,9 @@ def comparison(chosen: str = "XGBoost", *, spread: float = 1.0, level: float = 0
     return Comparison(split, y, groups, p, metrics, inner, chosen)
 
 
-def verdict(made: Comparison) -> findings.Finding:
+def verdict(made: Comparison, label: str = "within_horizon") -> findings.Finding:
     floors = made.against_floors(n_bootstrap=50, seed=0)
-    return findings.model_finding(made, floors, outcome="conversion within 90 days")
+    return findings.model_finding(made, floors, outcome="conversion within 90 days", label=label)
 
 
 def test_a_calibrated_model_that_beats_the_floors_is_good_news():
@@ -41,6 +41,22 @@ def test_a_calibrated_model_that_beats_the_floors_is_good_news():
     assert found.tone == "good"
     assert "better than every floor" in found.sentence
     assert found.sentence.startswith("XGBoost predicts conversion within 90 days of newer leads with log loss 0.")
+
+
+def test_a_model_of_the_final_status_is_an_upper_bound():
+    found = verdict(comparison(), label="final_status")
+    assert found.tone == "caution"
+    assert "upper bound" in found.sentence
+
+
+def test_date_finding_counts_what_is_censored_and_says_what_missing_dates_cost():
+    rows = pd.DataFrame({"mature": [True] * 1200 + [False] * 3})
+    assert findings.date_finding(rows, label="within_horizon").sentence.startswith(
+        "1,200 rows have a settled label; 3 more"
+    )
+    static = findings.date_finding(rows, label="final_status")
+    assert static.tone == "caution"
+    assert "3 leads that are still open" in static.sentence
 
 
 def test_a_model_off_its_level_is_a_caution():

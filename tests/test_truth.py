@@ -61,7 +61,7 @@ def test_it_beats_both_floors_with_its_whole_interval_and_is_calibrated(honest):
     floors = honest.against_floors(n_bootstrap=200, seed=SEED)
     assert floors["beaten"].all()
     assert honest.value("calibration error")["value"] < 0.05
-    assert model_finding(honest, floors, outcome="conversion").tone == "good"
+    assert model_finding(honest, floors, outcome="conversion", label="within_horizon").tone == "good"
 
 
 def test_nothing_beats_the_oracle_out_of_time(honest):
@@ -77,7 +77,9 @@ def test_shuffled_labels_do_not_beat_the_base_rate(study):
     spoiled = rows.assign(label=label, mature=label.notna())
     result = compare(study, spoiled)
     assert result.value("log loss")["difference_high"] >= 0
-    finding = model_finding(result, result.against_floors(n_bootstrap=100, seed=SEED), outcome="conversion")
+    finding = model_finding(
+        result, result.against_floors(n_bootstrap=100, seed=SEED), outcome="conversion", label="within_horizon"
+    )
     assert finding.tone == "caution"
 
 

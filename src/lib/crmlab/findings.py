@@ -17,6 +17,7 @@ __all__ = [
     "association_finding",
     "cohort_finding",
     "conversion_view",
+    "date_finding",
     "doubtful",
     "group_finding",
     "leak_finding",
@@ -49,13 +50,14 @@ class Finding:
     tone: str
 
 
-def model_finding(comparison: Comparison, floors: pd.DataFrame, *, outcome: str) -> Finding:
+def model_finding(comparison: Comparison, floors: pd.DataFrame, *, outcome: str, label: str) -> Finding:
     """Say which model was chosen, what it reached on newer leads, and whether it beats the floors.
 
     Parameters
     ----------
     floors : result of `Comparison.against_floors`.
     outcome : what is predicted, such as "conversion within 90 days".
+    label : `within_horizon` or `final_status`.
     """
     loss = _estimate(comparison, "log loss")
     if comparison.chosen in FLOORS:
@@ -71,9 +73,35 @@ def model_finding(comparison: Comparison, floors: pd.DataFrame, *, outcome: str)
     base = estimate(*floors["difference"].iloc[0], kind="number", digits=3)
     error = comparison.value("calibration error")["value"]
     sentence += f", a difference of {base} from the base rate, and better than every floor; "
+    missed = f"its scores miss the observed shares by {percent(error)} on average"
+    if label == "final_status":
+        return Finding(f"{sentence}{missed}. Without the date of the outcome this is an upper bound.", "caution")
     if error > _ECE_BOUND:
-        return Finding(f"{sentence}but its scores miss the observed shares by {percent(error)} on average.", "caution")
-    return Finding(f"{sentence}its scores miss the observed shares by {percent(error)} on average.", "good")
+        return Finding(f"{sentence}but {missed}.", "caution")
+    return Finding(f"{sentence}{missed}.", "good")
+
+
+def date_finding(snapshots: pd.DataFrame, *, label: str) -> Finding:
+    """Say how many rows have a settled label, and what missing dates of the outcome cost.
+
+    Parameters
+    ----------
+    snapshots : frame of `snapshots.build_snapshots`.
+    """
+    settled, open_ = int(snapshots["mature"].sum()), int((~snapshots["mature"]).sum())
+    if label == "within_horizon":
+        return Finding(
+            f"{number(settled, 0)} rows have a settled label; {number(open_, 0)} more are censored, because their "
+            f"horizon reaches past the data, and are not counted.",
+            "plain",
+        )
+    return Finding(
+        f"The source does not say when a lead converted or was lost. That costs the probability within a horizon, the "
+        f"proof that columns were filled before the outcome, and {number(open_, 0)} leads that are still open and cannot "
+        f"be used; the {number(settled, 0)} closed ones lean towards what is closed fast. Newer leads are tested, but "
+        f"without a gap.",
+        "caution",
+    )
 
 
 def metric_formats(summary: pd.DataFrame) -> dict[str, str]:
