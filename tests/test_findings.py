@@ -40,6 +40,7 @@ def test_a_calibrated_model_that_beats_the_floors_is_good_news():
     found = verdict(comparison())
     assert found.tone == "good"
     assert "better than every floor" in found.sentence
+    assert "Its best-scored tenth holds 18\N{NO-BREAK SPACE}% of the conversions" in found.sentence
     assert found.sentence.startswith("XGBoost predicts conversion within 90 days of newer leads with log loss 0.")
 
 

@@ -72,7 +72,11 @@ def model_finding(comparison: Comparison, floors: pd.DataFrame, *, outcome: str,
         return Finding(f"{sentence}, which is not shown to be better than the {' and the '.join(unbeaten)}.", "caution")
     base = estimate(*floors["difference"].iloc[0], kind="number", digits=3)
     error = comparison.value("calibration error")["value"]
-    sentence += f", a difference of {base} from the base rate, and better than every floor; "
+    top = percent(0.1 * comparison.value("lift at 10 %")["value"], 0)
+    sentence += (
+        f", better than every floor (difference from the base rate {base}). Its best-scored tenth holds {top} of the "
+        f"conversions; "
+    )
     missed = f"its scores miss the observed shares by {percent(error)} on average"
     if label == "final_status":
         return Finding(f"{sentence}{missed}. Without the date of the outcome this is an upper bound.", "caution")
@@ -98,8 +102,8 @@ def date_finding(snapshots: pd.DataFrame, *, label: str) -> Finding:
     return Finding(
         f"The source does not say when a lead converted or was lost. That costs the probability within a horizon, the "
         f"proof that columns were filled before the outcome, and {number(open_, 0)} leads that are still open and "
-        f"cannot be used; the {number(settled, 0)} closed ones lean towards what is closed fast. Newer leads are tested, but "
-        f"without a gap.",
+        f"cannot be used; the {number(settled, 0)} closed ones lean towards what is closed fast. Newer leads are tested, "
+        f"but without a gap.",
         "caution",
     )
 
