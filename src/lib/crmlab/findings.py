@@ -102,8 +102,8 @@ def date_finding(snapshots: pd.DataFrame, *, label: str) -> Finding:
     return Finding(
         f"The source does not say when a lead converted or was lost. That costs the probability within a horizon, the "
         f"proof that columns were filled before the outcome, and {number(open_, 0)} leads that are still open and "
-        f"cannot be used; the {number(settled, 0)} closed ones lean towards what is closed fast. Newer leads are tested, "
-        f"but without a gap.",
+        f"cannot be used; the {number(settled, 0)} closed ones lean towards what is closed fast. Newer leads are "
+        f"tested, but without a gap.",
         "caution",
     )
 
