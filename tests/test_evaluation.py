@@ -67,7 +67,7 @@ def test_choice_depends_on_training_rows_alone(comparison):
     split = comparison.split
     spoiled = rows.copy()
     spoiled.loc[split.test, "label"] = ~spoiled.loc[split.test, "label"]
-    again = compare_models(features, spoiled, split, order=rows["as_of"], n_bootstrap=5, seed=1, oracle=p)
+    again = compare_models(features, spoiled, split, order=rows["as_of"], n_bootstrap=20, seed=1, oracle=p)
     pd.testing.assert_frame_equal(again.inner, comparison.inner)
     assert again.chosen == comparison.chosen
     for model, scores in comparison.predictions.items():
@@ -103,7 +103,7 @@ def test_constant_features_and_an_unfinished_season_are_not_learned():
     features, rows, _ = world(400)
     features = features.assign(month=rows["as_of"].dt.month.astype(float))
     split = temporal_split(rows, test_share=0.3, gap_days=10)
-    setup = {"order": rows["as_of"], "n_bootstrap": 5, "seed": 1}
+    setup = {"order": rows["as_of"], "n_bootstrap": 20, "seed": 1}
     with_month = compare_models(features, rows, split, **setup)
     without = compare_models(features[["calls", "source"]], rows, split, **setup)
     assert with_month.predictions["XGBoost"].tolist() == without.predictions["XGBoost"].tolist()

@@ -168,6 +168,7 @@ def test_association_finding_counts_what_is_stable():
     assert "2 of 3 features move with the outcome" in found.sentence
     assert "1 of them in the same direction" in found.sentence
     assert findings.association_finding(table.assign(auc=0.5)).tone == "caution"
+    assert "No label is settled" in findings.association_finding(table.assign(auc=np.nan)).sentence
 
 
 def test_owner_finding_counts_intervals_that_leave_out_one():

@@ -22,6 +22,7 @@ from crmlab.metrics import (
     log_loss_difference,
     roc_auc,
 )
+from crmlab.schema import ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,15 @@ def test_log_loss_difference_agrees_with_its_parts(scored):
 def test_arguments_are_left_alone(scored):
     y, p, _ = (x.copy() for x in scored)
     before = pd.util.hash_array(np.concatenate([y, p])).sum()
-    bootstrap_metrics(y, {"m": p}, np.arange(2000), reference="m", n=5, seed=0)
+    bootstrap_metrics(y, {"m": p}, np.arange(2000), reference="m", n=20, seed=0)
     calibration_table(y, p)
     assert pd.util.hash_array(np.concatenate([y, p])).sum() == before
+
+
+def test_too_few_resamples_for_an_interval_are_refused():
+    with pytest.raises(ParameterError, match="at least 20"):
+        next(bootstrap_weights(np.arange(3), n=19, seed=0))
+
+
+def test_no_rows_have_no_order():
+    assert np.isnan(roc_auc(np.empty(0), np.empty(0)))

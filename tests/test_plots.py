@@ -91,3 +91,12 @@ def test_association_shows_periods_only():
     ax = plots.plot_association(table.assign(**{"2024 Q1": 0.6, "2024 Q2": 0.7}), top=1)
     assert labels(ax.xaxis) == ["2024 Q1", "2024 Q2"]
     assert labels(ax.yaxis) == ["a"]
+
+
+def test_nothing_to_draw_is_said():
+    triangle = pd.DataFrame({"30d": [np.nan]}, index=["2024 Q1"])
+    assert plots.plot_triangle(triangle).texts[0].get_text() == "No cohort is old enough yet."
+    table = pd.DataFrame(
+        {"feature": ["a"], "n": 0, "auc": np.nan, "auc_low": np.nan, "auc_high": np.nan, "same_direction": np.nan}
+    )
+    assert plots.plot_association(table).texts[0].get_text() == "No label is settled yet."

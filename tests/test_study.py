@@ -117,6 +117,27 @@ def test_second_run_changes_nothing(demo_run):
     assert newest_run(project, "lead_small") == run
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("test_share=1.5", "`test_share` must lie between 0 and 1"),
+        ("snapshots=daily", "`snapshots` must be one of weekly, monthly, creation"),
+        ("horizon_days=0", "`horizon_days` must be positive"),
+        ("n_bootstrap=3", "`n_bootstrap` must be at least 20"),
+        ("as_of=2031-01-01", "`as_of` lies outside the data"),
+        ("as_of=2024-02-30", "as_of"),
+        ("horizon_day=30", "did you mean `horizon_days`?"),
+    ],
+)
+def test_impossible_parameters_stop_before_anything_runs(demo_run, change, expected):
+    project, run = demo_run
+    done = crmlab(project, "run", "lead_small", "-p", change)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert "started" not in done.stderr
+    assert newest_run(project, "lead_small") == run
+
+
 def test_papermill_alone_runs_a_notebook(project, tmp_path):
     import os
 
@@ -152,3 +173,16 @@ def test_real_leads_have_the_outcomes_that_their_description_states(project, pub
     # 574 of 34,613 leads, 1.66 %, say those who published the data; Kaplan–Meier uses the newer leads as well.
     assert values["share_converted"] == pytest.approx(0.0166, abs=0.002)
     assert values["base_rate__roc_auc"] == 0.5
+
+
+def test_too_little_history_is_said_and_breaks_no_other_notebook(demo_run):
+    project, _ = demo_run
+    text = (project / "params" / "lead_small.yaml").read_text()
+    (project / "params" / "lead_short.yaml").write_text(text.replace("2025-01-06", "2022-03-01"))
+    done = crmlab(project, "run", "lead_short")
+    assert done.returncode == 1
+    assert "No label is mature" in done.stderr
+    told = json.loads((newest_run(project, "lead_short") / "run.json").read_text())
+    assert told["outcome"] == "failed"
+    status = {n["notebook"]: n["status"] for n in told["notebooks"]}
+    assert status == dict.fromkeys(NOTEBOOKS, "ran") | {"03_model_comparison": "failed"}

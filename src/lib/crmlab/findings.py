@@ -196,6 +196,8 @@ def group_finding(table: pd.DataFrame, *, by: str, outcome: str) -> Finding:
 
 def association_finding(table: pd.DataFrame) -> Finding:
     """Say which single features move with the outcome, and whether they do so in every period."""
+    if not table["auc"].notna().any():
+        return Finding("No label is settled yet, so no feature can be compared with an outcome.", "caution")
     strong = table[(table["auc"] - 0.5).abs() > 0.05]
     if strong.empty:
         return Finding("No single feature moves with the outcome by more than a trace.", "caution")

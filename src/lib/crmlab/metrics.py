@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from crmlab.intervals import wilson
+from crmlab.schema import ParameterError
 
 __all__ = [
     "METRICS",
@@ -19,6 +20,7 @@ __all__ = [
     "brier",
     "calibration_error",
     "calibration_table",
+    "check_resamples",
     "lift",
     "lift_table",
     "log_loss",
@@ -29,6 +31,7 @@ __all__ = [
 _EPS = 1e-15
 _BINS = 10
 _TOP = 0.10
+_FEWEST_RESAMPLES = 20
 
 
 def log_loss(y: np.ndarray, p: np.ndarray, w: np.ndarray | None = None) -> float:
@@ -101,11 +104,25 @@ METRICS: dict[str, Callable[..., float]] = {
 
 def bootstrap_weights(groups: np.ndarray, *, n: int, seed: int) -> Iterator[np.ndarray]:
     """Yield how often each row counts in each of `n` resamples of whole groups; one (rows,) array at a time."""
+    check_resamples(n)
     codes, names = pd.factorize(groups)
     generator = np.random.default_rng(seed)
     for _ in range(n):
         drawn = generator.integers(0, len(names), len(names))
         yield np.bincount(drawn, minlength=len(names))[codes].astype("float64")
+
+
+def check_resamples(n: int) -> None:
+    """Check that there are enough resamples to speak of a 95 % interval.
+
+    Raises
+    ------
+    ParameterError : fewer than 20; of fewer, not even one lies outside.
+    """
+    if n < _FEWEST_RESAMPLES:
+        raise ParameterError(
+            f"`n_bootstrap` must be at least {_FEWEST_RESAMPLES}.", found=str(n), remedy="write for example 200."
+        )
 
 
 def bootstrap_metrics(
@@ -178,6 +195,8 @@ def lift_table(y: np.ndarray, p: np.ndarray, *, shares: tuple[float, ...] = (0.0
 
 def _mass_by_score(y: np.ndarray, p: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Weight of converted and other rows at each distinct score, lowest score first."""
+    if not len(y):
+        return np.empty(0), np.empty(0)
     w = np.ones(len(y)) if w is None else w
     order = np.argsort(p, kind="stable")
     ordered = p[order]

@@ -135,6 +135,8 @@ def plot_curves(curves: pd.DataFrame, *, ax: Axes | None = None, days: int = 180
 
 def plot_triangle(triangle: pd.DataFrame, *, ax: Axes | None = None, label: str = "share converted") -> Axes:
     """Draw cohorts by time since creation as a heat map; cells not fully observed stay empty."""
+    if not triangle.notna().any(axis=None):
+        return _nothing(ax, "No cohort is old enough yet.")
     ax = ax or _axes(8.5, 1.2 + 0.26 * len(triangle))
     sns.heatmap(
         triangle * 100,
@@ -155,6 +157,8 @@ def plot_association(table: pd.DataFrame, *, ax: Axes | None = None, top: int = 
     """Draw each feature's single-feature AUC per period as a heat map around 0.5, strongest features first."""
     rows = table.head(top).set_index("feature")
     known = ["n", "auc", "auc_low", "auc_high", "same_direction"]
+    if not rows["auc"].notna().any():
+        return _nothing(ax, "No label is settled yet.")
     ax = ax or _axes(8.5, 1.2 + 0.28 * len(rows))
     sns.heatmap(
         rows.drop(columns=known),
@@ -176,6 +180,14 @@ def plot_association(table: pd.DataFrame, *, ax: Axes | None = None, top: int = 
 
 def _axes(width: float, height: float) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def _nothing(ax: Axes | None, why: str) -> Axes:
+    """Say in place of a figure why there is nothing to draw."""
+    ax = ax or _axes(6, 1.2)
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes)
+    ax.set_axis_off()
+    return ax
 
 
 def _dots(ax: Axes, labels: list[str], rows: pd.DataFrame, colours: object) -> None:

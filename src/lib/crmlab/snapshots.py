@@ -18,6 +18,7 @@ __all__ = [
     "LABELS",
     "build_snapshots",
     "censoring_table",
+    "check_question",
     "label_snapshots",
     "open_snapshots",
     "outcome_words",
@@ -49,19 +50,35 @@ def build_snapshots(crm: Crm, *, label: str, as_of: str, horizon_days: int, ever
     ParameterError : a value that is not allowed, or an `as_of` outside the data.
     DataError : the source lacks the dates that the label or the snapshots need.
     """
-    _check_choice("label", label, LABELS)
-    _check_choice("snapshots", every, EVERY)
+    check_question(label=label, horizon_days=horizon_days, every=every)
     check_as_of(crm, as_of)
     if label == "final_status":
-        return _final_status(crm["leads"], as_of=as_of, horizon_days=horizon_days)
-    if horizon_days <= 0:
-        raise ParameterError(
-            "`horizon_days` must be positive.", found=str(horizon_days), remedy="write the days ahead, such as 90."
-        )
+        return _final_status(crm["leads"], as_of=as_of)
     leads = crm.at("leads", as_of=as_of)
     _check_dates(crm["leads"], every=every)
     rows = open_snapshots(leads, as_of=as_of, every=every)
     return label_snapshots(rows, leads, as_of=as_of, horizon_days=horizon_days)
+
+
+def check_question(*, label: str, horizon_days: int, every: str) -> None:
+    """Check that label, horizon and snapshots can be asked for, and together.
+
+    Raises
+    ------
+    ParameterError : a value that is not allowed, or a horizon that does not fit the label.
+    """
+    _check_choice("label", label, LABELS)
+    _check_choice("snapshots", every, EVERY)
+    if label == "final_status" and horizon_days != 0:
+        raise ParameterError(
+            "With `label: final_status` there is no horizon.",
+            found=str(horizon_days),
+            remedy="write `horizon_days: 0`.",
+        )
+    if label == "within_horizon" and horizon_days <= 0:
+        raise ParameterError(
+            "`horizon_days` must be positive.", found=str(horizon_days), remedy="write the days ahead, such as 90."
+        )
 
 
 def snapshot_dates(first: pd.Timestamp, *, as_of: str | pd.Timestamp, every: str) -> pd.DatetimeIndex:
@@ -179,13 +196,7 @@ def _closed_at(leads: pd.DataFrame) -> pd.Series:
     return leads[["converted_at", "disqualified_at"]].min(axis=1)
 
 
-def _final_status(leads: pd.DataFrame, *, as_of: str, horizon_days: int) -> pd.DataFrame:
-    if horizon_days != 0:
-        raise ParameterError(
-            "With `label: final_status` there is no horizon.",
-            found=str(horizon_days),
-            remedy="write `horizon_days: 0`.",
-        )
+def _final_status(leads: pd.DataFrame, *, as_of: str) -> pd.DataFrame:
     leads = leads.sort_values("lead_id", ignore_index=True)
     if as_of:
         leads = leads[leads["created_at"] < as_instant(as_of)].reset_index(drop=True)

@@ -7,7 +7,16 @@ import pandas as pd
 
 from crmlab.schema import DataError, NotEnoughEvidence, ParameterError
 
-__all__ = ["MIN_OUTCOMES", "Split", "check_enough", "check_split", "ordered_split", "random_split", "temporal_split"]
+__all__ = [
+    "MIN_OUTCOMES",
+    "Split",
+    "check_enough",
+    "check_split",
+    "check_test_share",
+    "ordered_split",
+    "random_split",
+    "temporal_split",
+]
 
 MIN_OUTCOMES = 40
 """Fewest converted, and fewest not converted, leads on either side of a split (Dynamics 365 asks for the same)."""
@@ -52,7 +61,7 @@ def temporal_split(snapshots: pd.DataFrame, *, test_share: float, gap_days: int)
     ------
     NotEnoughEvidence : a side holds no rows.
     """
-    _check_share(test_share)
+    check_test_share(test_share)
     mature = snapshots["mature"].to_numpy()
     if not mature.any():
         raise NotEnoughEvidence(
@@ -78,7 +87,7 @@ def ordered_split(snapshots: pd.DataFrame, order: pd.Series, *, test_share: floa
 
     There is no gap, because nobody knows when these labels were settled; the report has to say so.
     """
-    _check_share(test_share)
+    check_test_share(test_share)
     mature = np.flatnonzero(snapshots["mature"].to_numpy())
     ranks = order.to_numpy()[mature].argsort(kind="stable")
     cut = round(len(mature) * (1 - test_share))
@@ -87,7 +96,7 @@ def ordered_split(snapshots: pd.DataFrame, order: pd.Series, *, test_share: floa
 
 def random_split(snapshots: pd.DataFrame, *, test_share: float, seed: int) -> Split:
     """Split rows by lot, as most published work does: shown beside the temporal split, never used to decide."""
-    _check_share(test_share)
+    check_test_share(test_share)
     mature = np.flatnonzero(snapshots["mature"].to_numpy())
     shuffled = np.random.default_rng(seed).permutation(mature)
     cut = round(len(mature) * (1 - test_share))
@@ -148,7 +157,13 @@ def _part_row(name: str, rows: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _check_share(test_share: float) -> None:
+def check_test_share(test_share: float) -> None:
+    """Check that a share leaves rows to train and rows to test on.
+
+    Raises
+    ------
+    ParameterError : it does not lie between 0 and 1.
+    """
     if not 0 < test_share < 1:
         raise ParameterError(
             "`test_share` must lie between 0 and 1.", found=str(test_share), remedy="write a share such as 0.3."

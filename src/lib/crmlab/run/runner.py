@@ -22,6 +22,7 @@ from .params import Study, find_study, load_study, override, resolve, sha256_of
 from .plan import Task, build_tasks, declared_parameters, dependencies, select_notebooks
 from .pool import Pool, own_peak_memory
 from .progress import Progress, note
+from .values import check_values
 
 __all__ = ["Finished", "Interrupted", "Plan", "plan_study", "run_study"]
 
@@ -93,6 +94,7 @@ def plan_study(study: str, *, overrides: Sequence[str] = ()) -> Plan:
     read = override(load_study(path, label=label), overrides, declared_parameters(notebooks))
     chosen = select_notebooks(read, notebooks)
     values = resolve(read, declared_parameters(chosen))
+    check_values(values)
     waits = dependencies(chosen, notebooks)
     others = [nb for nb in notebooks if nb not in chosen]
     return Plan(read, {nb.name: nb for nb in chosen}, waits, values, others)

@@ -1,0 +1,27 @@
+"""Values that the library would refuse anyway, refused before anything runs."""
+
+from collections.abc import Mapping
+
+__all__ = ["check_values"]
+
+
+def check_values(values: Mapping[str, object]) -> None:
+    """Check the parameters whose meaning is known, as far as a study has them.
+
+    Raises
+    ------
+    ParameterError : a value is not allowed, or does not fit another one.
+    """
+    # Imported here: a study that asks for none of this must not wait for pandas.
+    if {"label", "horizon_days", "snapshots"} <= values.keys():
+        from crmlab.snapshots import check_question
+
+        check_question(label=values["label"], horizon_days=values["horizon_days"], every=values["snapshots"])
+    if "test_share" in values:
+        from crmlab.splits import check_test_share
+
+        check_test_share(values["test_share"])
+    if "n_bootstrap" in values:
+        from crmlab.metrics import check_resamples
+
+        check_resamples(values["n_bootstrap"])
