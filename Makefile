@@ -6,6 +6,8 @@ PYTEST ?=
 PYTHON ?=
 export PYTHON
 BIN := .venv/bin
+# Jupyter refuses root unless it is told that this is meant; in a container there is often no other user.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report test lab lint check examples environment lock upgrade clean
@@ -26,7 +28,7 @@ test: setup  ## Run every test
 	@$(BIN)/python -m pytest -n $(JOBS) --dist=worksteal $(PYTEST)
 
 lab: setup  ## Open the notebooks in JupyterLab
-	@$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
+	@$(BIN)/python -m jupyterlab $(AS_ROOT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 lint: setup  ## Check code, notebooks and generated files without running a test
 	$(BIN)/ruff check .

@@ -137,7 +137,7 @@ def test_quality_finding_names_the_widest_fault_and_not_the_missing_history():
     found = findings.quality_finding(
         problems(("late", 0.2), ("today_only", 1.0), ("outlier", 0.1)), columns(tells=False)
     )
-    assert found.sentence.startswith(f"2 kinds of problem were found; the widest is “{PROBLEMS['late'][0]}”")
+    assert found.sentence.startswith(f"2 kinds of problem found; the widest is “{PROBLEMS['late'][0]}”")
     assert "goes with the outcome" not in found.sentence
     telling = findings.quality_finding(problems(("today_only", 1.0)), columns(tells=True))
     assert telling.sentence.startswith("No impossible or doubtful rows")

@@ -165,7 +165,8 @@ def quality_finding(problems: pd.DataFrame, completeness: pd.DataFrame) -> Findi
     """Say what is wrong with the data, and which columns cannot be used for the past."""
     today = completeness[~completeness["as_of_safe"] & (completeness["filled"] > 0)]
     tell = completeness[completeness["tells_outcome"]]
-    unusable = f"{len(today)} columns hold only today's value and cannot say what was known earlier"
+    some = "1 column holds" if len(today) == 1 else f"{len(today)} columns hold"
+    unusable = f"{some} only today's value and cannot say what was known earlier"
     if len(tell):
         names = ", ".join(f"{t}.{c}" for t, c in zip(tell["table"], tell["column"], strict=True))
         unusable += f"; whether {names} is filled goes with the outcome"
@@ -174,7 +175,7 @@ def quality_finding(problems: pd.DataFrame, completeness: pd.DataFrame) -> Findi
         return Finding(f"No impossible or doubtful rows were found; {unusable}.", "plain")
     worst = faults.sort_values("share", ascending=False).iloc[0]
     return Finding(
-        f"{len(faults)} kinds of problem were found; the widest is “{worst['problem']}” in {worst['table']} "
+        f"{len(faults)} {'kind' if len(faults) == 1 else 'kinds'} of problem found; the widest is “{worst['problem']}” in {worst['table']} "
         f"({percent(worst['share'])} of the rows that could have it). {unusable}.",
         "caution",
     )
