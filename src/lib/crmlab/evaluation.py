@@ -214,6 +214,7 @@ class _Bench:
         return pd.DataFrame(rows, columns=["model", "inner log loss"])
 
     def fit_predict(self, model: object, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        """Fit a model on some rows and return its probabilities on others, shape (len(test),)."""
         extra = {}
         if "xgboostrounds" in getattr(model, "named_steps", {}):
             extra["xgboostrounds__inner"] = self._newest_part(train)

@@ -174,8 +174,9 @@ def quality_finding(problems: pd.DataFrame, completeness: pd.DataFrame) -> Findi
     if faults.empty:
         return Finding(f"No impossible or doubtful rows were found; {unusable}.", "plain")
     worst = faults.sort_values("share", ascending=False).iloc[0]
+    kinds = "1 kind" if len(faults) == 1 else f"{len(faults)} kinds"
     return Finding(
-        f"{len(faults)} {'kind' if len(faults) == 1 else 'kinds'} of problem found; the widest is “{worst['problem']}” in {worst['table']} "
+        f"{kinds} of problem found; the widest is “{worst['problem']}” in {worst['table']} "
         f"({percent(worst['share'])} of the rows that could have it). {unusable}.",
         "caution",
     )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from . import names
 from .frames import canonical, pick
 from .market import COUNTRIES, DIVISIONS, JOBS, SOURCES, draw, region_table, size_fit
+from .names import company_names, domains, emails, people, phones
 from .world import World
 
 __all__ = ["Accounts", "account_table", "contact_table", "draw_accounts"]
@@ -48,7 +48,7 @@ def draw_accounts(world: World, block: int, created_at: np.ndarray) -> Accounts:
     language = np.array([c[3] for c in COUNTRIES])[country]
     employees = np.maximum(1, np.exp(size)).round()
     account_id = world.numbering.take("A", n)
-    name = names.company_names(language, rng)
+    name = company_names(language, rng)
     number = np.array([int(a[1:]) for a in account_id])
     return Accounts(
         account_id=account_id,
@@ -60,7 +60,7 @@ def draw_accounts(world: World, block: int, created_at: np.ndarray) -> Accounts:
         revenue=(employees * 190_000 * np.exp(0.45 * rng.standard_normal(n))).round(-3),
         place_fit=fit[place],
         name=name,
-        domain=names.domains(name, number, language),
+        domain=domains(name, number, language),
         created_at=created_at,
     )
 
@@ -93,13 +93,13 @@ def contact_table(
     """Return one person for each row, working at this account and met through this source."""
     rng, n = world.rng("texts", block), len(account)
     language = accounts.language[account]
-    first, last = names.people(language, rng)
+    first, last = people(language, rng)
     tags = np.where(rng.random(n) < 0.4, draw(np.ones(len(_TAGS)), n, rng), -1)
     return canonical(
         "contacts",
         {"contact_id": world.numbering.take("C", n), "account_id": pick(accounts.account_id, account)}
-        | {"first_name": first, "last_name": last, "email": names.emails(first, last, accounts.domain[account])}
-        | {"phone": names.phones(language, rng), "job_position": pick([j[0] for j in JOBS], job)}
+        | {"first_name": first, "last_name": last, "email": emails(first, last, accounts.domain[account])}
+        | {"phone": phones(language, rng), "job_position": pick([j[0] for j in JOBS], job)}
         | {"source": pick([s.name for s in SOURCES], source), "tags": pick(_TAGS, tags)}
         | {"consent": rng.random(n) < 0.8, "created_at": at},
     )

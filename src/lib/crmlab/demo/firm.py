@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from . import names
 from .calendar import as_day, as_time
 from .frames import Numbering, canonical, history, pick
 from .market import draw
+from .names import people
 
 __all__ = ["FAR", "TEAMS", "Owners", "Staff", "draw_owners", "hire_staff", "rep_tables", "target_table", "team_of"]
 
@@ -162,7 +162,7 @@ def _assign(
 def rep_tables(staff: Staff, end_day: int, rng: np.random.Generator) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
     """Return the reps as known today, and the history of their team and contract."""
     n = len(staff)
-    first, last = names.people(np.zeros(n, int), rng)
+    first, last = people(np.zeros(n, int), rng)
     hired, row = as_time(staff.hired_day, 7), np.arange(n)
     confirmed, moved, left = staff.hired_day + 180, staff.move_day < FAR, staff.left_day < FAR
     kept = (confirmed < np.minimum(staff.left_day, end_day)).nonzero()[0]

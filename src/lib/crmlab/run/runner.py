@@ -174,6 +174,7 @@ class _Run:
         self.memory = 0
 
     def carry_out(self, *, jobs: int, force: bool, timeout: int) -> Finished:
+        """Prepare the source, run what has changed, publish the run."""
         fingerprint = self._prepare_source()
         tasks = self._tasks(fingerprint)
         keys = {task.name: task.key for task in tasks}

@@ -27,6 +27,7 @@ class _Worker:
         self.jobs: queue.SimpleQueue = queue.SimpleQueue()
 
     def emit(self, event: str, **rest: object) -> None:
+        """Tell the runner what happened, one JSON object a line."""
         self.events.write(json.dumps({"event": event, **rest}) + "\n")
 
     def read_jobs(self) -> None:
@@ -39,10 +40,12 @@ class _Worker:
         os._exit(0)
 
     def kernel_started(self, process: object) -> None:
+        """Note the kernel, so that it can be ended with this worker, and tell the runner."""
         self.kernel = process
         self.emit("kernel", pid=process.pid)
 
     def run(self, job: dict) -> None:
+        """Execute one notebook and tell the runner how it went."""
         from .execute import execute
 
         begin = time.monotonic()

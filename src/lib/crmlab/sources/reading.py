@@ -113,6 +113,7 @@ def describe_source(name: str) -> SourceDescription:
 
 
 def read_and_build(source: Source, problems: Problems, *, today: str | datetime) -> dict[str, BuiltTable]:
+    """Read the files of a source and return its canonical tables; what is wrong with them is added to `problems`."""
     texts = _read_all(source, problems)
     check_texts(source, texts, problems)
     tables = build_tables(source, texts, problems)
