@@ -431,8 +431,8 @@ def test_censoring_table_tells_what_became_of_every_lead(tmp_path: Path) -> None
     crm = make_crm(tmp_path, leads)
     rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=14, every="weekly")
     found = censoring_table(crm, rows).set_index("what")
-    assert found["leads"].tolist() == [5, 1, 1, 2, 1]
-    assert found["rows"].fillna(-1).tolist() == [-1, 5, 3, 0, 0]
+    assert found["leads"].tolist() == [5, 1, 1, 2, 1, 0]
+    assert found["rows"].fillna(-1).tolist() == [-1, 5, 3, 0, 0, 0]
     assert found["rows"].dtype == "Int64"
     assert found.index[1:3].tolist() == ["with a mature label: used", "with a censored label: kept apart"]
 
@@ -450,7 +450,22 @@ def test_censoring_table_adds_up(leads: pd.DataFrame, every: str, horizon_days: 
 def test_censoring_table_of_a_study_without_dates_adds_up(tmp_path: Path) -> None:
     crm = make_crm(tmp_path, with_status("converted", "new", "new", created=[None] * 3))
     rows = build_snapshots(crm, label="final_status", as_of="", horizon_days=0, every="creation")
-    assert censoring_table(crm, rows)["leads"].tolist() == [3, 1, 2, 0, 0]
+    assert censoring_table(crm, rows)["leads"].tolist() == [3, 1, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("every", "status"), [("weekly", "disqualified"), ("creation", "converted")])
+def test_a_few_closings_without_a_date_are_left_out_and_counted(tmp_path: Path, every: str, status: str) -> None:
+    closing = {"converted" if status == "converted" else "disqualified": "2024-02-10"}
+    leads = make_leads(*(lead("2024-01-20", **closing) for _ in range(40)), lead(LAST))
+    leads["status"] = [status] * 40 + ["new"]
+    column = "converted_at" if status == "converted" else "disqualified_at"
+    few = leads.assign(**{column: leads[column].where(leads.index != 7)})
+    crm = make_crm(tmp_path, few)
+    rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=14, every=every)
+    assert set(leads["lead_id"][:40]) - set(rows["lead_id"]) == {few["lead_id"][7]}
+    found = censoring_table(crm, rows).set_index("what")["leads"]
+    assert found["left out: closed, but nobody knows when"] == 1
+    assert found.iloc[1:].sum() == 41
 
 
 # Refusals
@@ -489,7 +504,7 @@ def test_source_that_does_not_say_when_leads_convert_needs_the_final_status(tmp_
 @pytest.mark.parametrize("every", ["weekly", "monthly"])
 def test_leads_given_up_at_an_unknown_date_allow_only_the_creation(tmp_path: Path, every: str) -> None:
     crm = make_crm(tmp_path, with_status("disqualified", "new", created=["2024-01-01", LAST]))
-    expected = rf"Snapshots `{every}` would count closed leads as open.\n  Found: 1 of 2 leads .*\n  To do: .*creation"
+    expected = rf"Snapshots `{every}` would count closed leads as open.\n  Found: 1 of 1 closed leads .*\n  To do: .*creation"
     with pytest.raises(DataError, match=expected):
         build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every=every)
     rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
@@ -500,7 +515,7 @@ def test_leads_converted_at_an_unknown_date_are_never_counted_as_failures(tmp_pa
     leads = make_leads(lead("2024-01-01"), lead("2024-01-01", converted="2024-01-05"), lead(LAST))
     crm = make_crm(tmp_path, leads.assign(status=["converted", "converted", "new"]))
     with pytest.raises(
-        DataError, match=r"would count as not converted.\n  Found: 1 of 3 leads(.|\n)*map `converted_at`"
+        DataError, match=r"would count as not converted.\n  Found: 1 of 2 converted leads(.|\n)*map `converted_at`"
     ):
         build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
 

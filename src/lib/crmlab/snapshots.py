@@ -27,7 +27,8 @@ __all__ = [
 
 EVERY = ("weekly", "monthly", "creation")
 LABELS = ("within_horizon", "final_status")
-_KEY = ["lead_id", "as_of"]
+_FEW_UNDATED = 0.05
+"""Share of closed leads without a date of closing that a study can leave out; with more, dates cannot be relied on."""
 
 
 def build_snapshots(crm: Crm, *, label: str, as_of: str, horizon_days: int, every: str) -> pd.DataFrame:
@@ -54,8 +55,10 @@ def build_snapshots(crm: Crm, *, label: str, as_of: str, horizon_days: int, ever
     check_as_of(crm, as_of)
     if label == "final_status":
         return _final_status(crm["leads"], as_of=as_of)
+    undated = _undated(crm["leads"], every=every)
+    _check_dates(crm["leads"], undated, every=every)
     leads = crm.at("leads", as_of=as_of)
-    _check_dates(crm["leads"], every=every)
+    leads = leads[~leads["lead_id"].isin(crm["leads"].loc[undated, "lead_id"])]
     rows = open_snapshots(leads, as_of=as_of, every=every)
     return label_snapshots(rows, leads, as_of=as_of, horizon_days=horizon_days)
 
@@ -182,12 +185,18 @@ def censoring_table(crm: Crm, snapshots: pd.DataFrame) -> pd.DataFrame:
     closed = _closed_at(leads)
     never = ~leads["lead_id"].isin(seen)
     impossible = never & (closed < leads["created_at"])
+    undated = never & leads["status"].isin(LEAD_CLOSED) & closed.isna()
     parts = [
         ("in the source", len(leads), None),
         ("with a mature label: used", used["lead_id"].nunique(), len(used)),
         ("with a censored label: kept apart", len(seen - set(used["lead_id"])), len(censored)),
-        ("never open at a snapshot: closed before it, or created too late", int((never & ~impossible).sum()), 0),
+        (
+            "never open at a snapshot: closed before it, or created too late",
+            int((never & ~impossible & ~undated).sum()),
+            0,
+        ),
         ("left out: closed before they were created", int(impossible.sum()), 0),
+        ("left out: closed, but nobody knows when", int(undated.sum()), 0),
     ]
     return pd.DataFrame(parts, columns=["what", "leads", "rows"]).astype({"rows": "Int64"})
 
@@ -210,7 +219,15 @@ def _end_of_first_day(leads: pd.DataFrame) -> pd.Series:
     return leads["created_at"].dt.normalize() + pd.Timedelta(days=1)
 
 
-def _check_dates(leads: pd.DataFrame, *, every: str) -> None:
+def _undated(leads: pd.DataFrame, *, every: str) -> pd.Series:
+    """Leads whose closing would be missed because it has no date; at creation only a conversion can be."""
+    if every == "creation":
+        return leads["status"].eq("converted") & leads["converted_at"].isna()
+    return leads["status"].isin(LEAD_CLOSED) & _closed_at(leads).isna()
+
+
+def _check_dates(leads: pd.DataFrame, undated: pd.Series, *, every: str) -> None:
+    """Refuse a source without dates; a few closings without one are left out, and `censoring_table` counts them."""
     if leads["created_at"].isna().all() or (
         leads["status"].eq("converted").any() and leads["converted_at"].isna().all()
     ):
@@ -218,20 +235,20 @@ def _check_dates(leads: pd.DataFrame, *, every: str) -> None:
             "The source does not say when leads were created and converted, so no horizon can be looked at.",
             remedy="write `label: final_status` and `horizon_days: 0`, or map `created_at` and `converted_at`.",
         )
-    undated = leads["status"].isin(LEAD_CLOSED) & _closed_at(leads).isna()
-    if every != "creation" and undated.any():
-        raise DataError(
-            f"Snapshots `{every}` would count closed leads as open.",
-            found=f"{int(undated.sum()):,} of {len(leads):,} leads are closed without a date of closing",
-            remedy="write `snapshots: creation`, or map `disqualified_at` and `converted_at`.",
-        )
-    undated = leads["status"].eq("converted") & leads["converted_at"].isna()
-    if undated.any():
+    closed = leads["status"].eq("converted") if every == "creation" else leads["status"].isin(LEAD_CLOSED)
+    if undated.sum() <= _FEW_UNDATED * closed.sum():
+        return
+    if every == "creation":
         raise DataError(
             "Leads that converted at an unknown date would count as not converted.",
-            found=f"{int(undated.sum()):,} of {len(leads):,} leads are converted without `converted_at`",
-            remedy="map `converted_at`, leave these leads out of the file, or write `label: final_status`.",
+            found=f"{int(undated.sum()):,} of {int(closed.sum()):,} converted leads have no `converted_at`",
+            remedy="map `converted_at`, or write `label: final_status`.",
         )
+    raise DataError(
+        f"Snapshots `{every}` would count closed leads as open.",
+        found=f"{int(undated.sum()):,} of {int(closed.sum()):,} closed leads have no date of closing",
+        remedy="write `snapshots: creation`, or map `disqualified_at` and `converted_at`.",
+    )
 
 
 def _check_leads_known(rows: pd.DataFrame, leads: pd.DataFrame) -> None:
