@@ -504,7 +504,7 @@ def test_source_that_does_not_say_when_leads_convert_needs_the_final_status(tmp_
 @pytest.mark.parametrize("every", ["weekly", "monthly"])
 def test_leads_given_up_at_an_unknown_date_allow_only_the_creation(tmp_path: Path, every: str) -> None:
     crm = make_crm(tmp_path, with_status("disqualified", "new", created=["2024-01-01", LAST]))
-    expected = rf"Snapshots `{every}` would count closed leads as open.\n  Found: 1 of 1 closed leads .*\n  To do: .*creation"
+    expected = rf"Snapshots `{every}` would count closed leads as open.\n  Found: 1 of 1 closed .*\n  To do: .*creation"
     with pytest.raises(DataError, match=expected):
         build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every=every)
     rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
