@@ -1,6 +1,7 @@
 """Smoke tier: whole studies through the real runner; reports whole, offline, without personal data."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -27,12 +28,13 @@ def project(tmp_path_factory, root) -> Path:
     return folder
 
 
-def crmlab(project: Path, *words: str) -> subprocess.CompletedProcess:
-    import os
+def environment(project: Path) -> dict[str, str]:
+    return os.environ | {"CRMLAB_HOME": str(project), "CRMLAB_DATA": str(project / "data")}
 
-    env = os.environ | {"CRMLAB_HOME": str(project), "CRMLAB_DATA": str(project / "data")}
+
+def crmlab(project: Path, *words: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "crmlab.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=project, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(project), cwd=project, timeout=600)
 
 
 def newest_run(project: Path, study: str) -> Path:
@@ -139,12 +141,9 @@ def test_impossible_parameters_stop_before_anything_runs(demo_run, change, expec
 
 
 def test_papermill_alone_runs_a_notebook(project, tmp_path):
-    import os
-
-    env = os.environ | {"CRMLAB_HOME": str(project), "CRMLAB_DATA": str(project / "data")}
     command = [sys.executable, "-m", "papermill", "notebooks/04_cohort_analysis.ipynb", str(tmp_path / "out.ipynb")]
     command += ["-f", "params/lead_small.yaml", "--execution-timeout", "300"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=project, timeout=400)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(project), cwd=project, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "converted within 90 days" in (tmp_path / "out.ipynb").read_text()
 
