@@ -187,7 +187,7 @@ def test_environment_yml_holds_every_dependency_with_its_bounds(root, project, d
     assert found == wanted | {"python": set(project["requires-python"].split(",")), "pip": {""}}
 
 
-@pytest.mark.parametrize("line", ["dask[dataframe]>=2026", "pywin32>=300; sys_platform == 'win32'"])
+@pytest.mark.parametrize("line", ["dask[diagnostics]>=2026", "pywin32>=300; sys_platform == 'win32'"])
 def test_what_conda_has_no_word_for_is_refused(line) -> None:
     with pytest.raises(ValueError, match="CONDA_NAMES"):
         conda_environment.conda_requirement(Requirement(line))

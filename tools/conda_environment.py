@@ -15,6 +15,7 @@ __all__ = ["conda_requirement", "environment_text", "main"]
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {
+    "dask[dataframe]": "dask",
     "duckdb": "python-duckdb",
     "matplotlib": "matplotlib-base",  # without the Qt window toolkit, which a notebook never opens
     "pandera[pandas]": "pandera-pandas",
