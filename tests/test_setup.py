@@ -179,7 +179,7 @@ def test_failed_step_is_named_and_not_stamped_as_ready(checkout: Path, capfd: py
 def test_full_disk_is_said_before_anything_is_touched(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(checkout)._replace(free=900_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(SetupError, match=r"too full[^\0]*0\.9 GB free, 2\.0 GB needed"):
+    with pytest.raises(SetupError, match=r"too full[^\0]*0\.9 GB free, 2\.5 GB needed"):
         set_up(checkout)
     assert not (checkout / ".venv").exists()
 
