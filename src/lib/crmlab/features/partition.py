@@ -1,0 +1,212 @@
+"""The one function that computes features from events: batch, live, out of core and cluster all call it.
+
+It knows arrays only, no frames, no files and no clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .events import Events
+from .kernel import DAY, MISSING, WEEK, fold, group_by_entity
+from .plan import Output, ViewPlan
+
+__all__ = ["Rows", "compute_partition", "sort_rows"]
+
+
+@dataclass
+class Rows:
+    """What is asked: by entity, and by date within an entity.
+
+    Attributes
+    ----------
+    start : int64[entities + 1], rows of each entity. as_of : int64[rows], microseconds.
+    since : int64[rows], when the row's entity began; `MISSING` where that is not known.
+    """
+
+    start: np.ndarray
+    as_of: np.ndarray
+    since: np.ndarray
+
+    @property
+    def n_entities(self) -> int:
+        """Number of entities, those without rows included."""
+        return len(self.start) - 1
+
+
+def sort_rows(entity: np.ndarray, as_of: np.ndarray, since: np.ndarray, n_entities: int) -> tuple[Rows, np.ndarray]:
+    """Return rows in the order that the kernel needs, and the place in it of each row given.
+
+    Parameters
+    ----------
+    entity : int[rows] in 0..n_entities−1. as_of, since : int64[rows].
+    """
+    order = np.lexsort((as_of, entity))
+    start = np.zeros(n_entities + 1, dtype=np.int64)
+    np.cumsum(np.bincount(entity, minlength=n_entities), out=start[1:])
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return Rows(start, as_of[order], since[order]), place
+
+
+def compute_partition(
+    plans: Sequence[ViewPlan], rows: Rows, events: Mapping[str, Events]
+) -> dict[str, np.ndarray]:
+    """Return every feature of the plans for the rows, in the rows' order.
+
+    Parameters
+    ----------
+    plans : one per view. events : view → events, whose entities are numbered as in `rows`.
+
+    Returns
+    -------
+    name → array: int32 for counts, float64 with NaN for other numbers, int64 codes (−1 = missing) for categories.
+    """
+    found: dict[str, np.ndarray] = {}
+    for plan in plans:
+        results = _fold(plan, rows, events[plan.view])
+        found |= {output.name: _finish(output, results, rows) for output in plan.outputs}
+    return found
+
+
+def _fold(plan: ViewPlan, rows: Rows, events: Events) -> dict[str, np.ndarray]:
+    order, start, in_order, n_late = group_by_entity(events.entity, events.ts, events.enters, rows.n_entities)
+    if not in_order:
+        order = order[np.lexsort((events.ts[order], events.entity[order]))]
+    ts = events.ts[order]
+    enters = events.enters[order] if n_late else ts
+    late, late_start = _late(events.entity[order], ts, enters, rows.n_entities, n_late)
+    t = plan.tables
+    results = _empty_results(t, len(rows.as_of))
+    ring = int(plan.windows[-1] // DAY) + 2 if len(plan.windows) else 1
+    fold(
+        rows.start, rows.as_of, start, ts, enters, late_start, late, events.combo[order],
+        np.ascontiguousarray(events.values[:, order]), plan.windows, _n_weeks(plan, rows, ts),
+        int(t["n_slots"]), int(t["n_days"]), ring,
+        t["slot_ptr"], t["slots"], t["sum_ptr"], t["sums"], t["sum_value"], t["day_ptr"], t["days"],
+        t["week_ptr"], t["weeks"], t["week_value"], t["week_unit"], t["last_ptr"], t["lasts"], t["last_value"],
+        t["want_n"], t["want_sum"], t["want_day"], t["want_newest"], t["want_oldest"],
+        *results.values(),
+    )  # fmt: skip
+    return results
+
+
+def _late(
+    entity: np.ndarray, ts: np.ndarray, enters: np.ndarray, n_entities: int, n_late: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the events that were entered later than they took place, by entity and time of entering."""
+    start = np.zeros(n_entities + 1, dtype=np.int64)
+    if n_late == 0:
+        return np.empty(0, dtype=np.int64), start
+    late = np.flatnonzero(enters > ts)
+    late = late[np.lexsort((enters[late], entity[late]))]
+    np.cumsum(np.bincount(entity[late], minlength=n_entities), out=start[1:])
+    return late, start
+
+
+def _n_weeks(plan: ViewPlan, rows: Rows, ts: np.ndarray) -> int:
+    """Weeks from the first event to the last row, for the buffer of weekly values."""
+    if len(plan.tables["week_value"]) == 0 or len(ts) == 0 or len(rows.as_of) == 0:
+        return 1
+    return int(max(rows.as_of.max() - ts.min(), 0) // WEEK) + 3
+
+
+def _empty_results(t: Mapping[str, np.ndarray], n_rows: int) -> dict[str, np.ndarray]:
+    def lines(name: str, dtype: type) -> np.ndarray:
+        return np.empty((len(t[name]), n_rows), dtype=dtype)
+
+    return {
+        "n": lines("want_n", np.int32),
+        "sum": lines("want_sum", np.int64),
+        "present": lines("want_sum", np.int32),
+        "day": lines("want_day", np.int32),
+        "newest": lines("want_newest", np.int64),
+        "oldest": lines("want_oldest", np.int64),
+        "week": lines("week_value", np.float64),
+        "last": lines("last_value", np.int64),
+    }
+
+
+def _finish(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    return _FINISH[output.measure](output, results, rows)
+
+
+def _count(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+    return results["n"][output.at[0]]
+
+
+def _sum(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+    return results["sum"][output.at[0]] / output.per_unit
+
+
+def _mean(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    return _divide(_sum(output, results, rows), results["present"][output.at[0]])
+
+
+def _active_days(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+    return results["day"][output.at[0]]
+
+
+def _recency(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    return _days_between(rows.as_of, results["newest"][output.at[0]])
+
+
+def _first(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    return _days_between(rows.as_of, results["oldest"][output.at[0]])
+
+
+def _smoothed(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+    return results["week"][output.at[0]]
+
+
+def _trend(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+    short, long = (results["n"][k] / days for k, days in zip(output.at, output.days, strict=True))
+    return _divide(short, long)
+
+
+def _per_week(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    return results["n"][output.at[0]] * 7 / np.maximum(_days_between(rows.as_of, rows.since), 7.0)
+
+
+def _per_day(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    age = np.maximum(_days_between(rows.as_of, rows.since), 1.0)
+    return results["n"][output.at[0]] / np.minimum(float(output.days[0]), age)
+
+
+def _last(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+    values = results["last"][output.at[0]]
+    if output.encoding == "category":
+        return np.where(values == MISSING, -1, values)
+    return np.where(values == MISSING, np.nan, values.view(np.float64))
+
+
+def _until(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
+    return -_days_between(rows.as_of, results["last"][output.at[0]])
+
+
+def _days_between(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """Days from `earlier` to `later`, NaN where `earlier` is `MISSING`."""
+    known = earlier != MISSING
+    return np.where(known, np.subtract(later, earlier, where=known, out=np.zeros(len(later), np.int64)) / DAY, np.nan)
+
+
+def _divide(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    result = np.full(len(top), np.nan)
+    return np.divide(top, bottom, out=result, where=bottom != 0)
+
+
+_FINISH = {
+    "n": _count,
+    "sum": _sum,
+    "mean": _mean,
+    "days": _active_days,
+    "recency": _recency,
+    "first": _first,
+    "smoothed": _smoothed,
+    "trend": _trend,
+    "per_week": _per_week,
+    "per_day": _per_day,
+    "last": _last,
+    "until": _until,
+}
