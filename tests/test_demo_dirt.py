@@ -6,6 +6,7 @@ import pytest
 
 from crmlab.demo import make_crm
 from crmlab.demo.dirt import RATES
+from crmlab.demo.frames import history
 from crmlab.demo.market import SOURCES
 from crmlab.demo.notes import HOSTILE
 
@@ -146,6 +147,65 @@ def test_notes_hold_personal_data_of_the_lead_s_own_contact(crm, dirty):
     assert all(shown)
     others = leads[~leads["lead_id"].isin(dirty["personal_data_in_notes", "leads"])]
     assert not others["notes"].str.contains("@", na=False).any()
+
+
+@pytest.fixture(scope="module")
+def noted(crm):
+    """Return the history of all notes, with the creation and the end of what they belong to."""
+    changes = crm.tables["changes"].query("field == 'notes'").sort_values("changed_at", kind="stable")
+    spans = [
+        crm.tables[table].set_index(key)["created_at"].to_frame().join(truth.set_index(key)["closed_at"])
+        for table, key in (("leads", "lead_id"), ("opportunities", "opportunity_id"))
+        for truth in [crm.truth.table(f"truth_{table}")[[key, "closed_at"]]]
+    ]
+    return changes.merge(pd.concat(spans), left_on="entity_id", right_index=True, validate="m:1")
+
+
+def test_the_history_of_the_notes_ends_in_today_s_text(crm, noted):
+    last = noted.groupby("entity_id")["new_value"].last()
+    for table, key in (("leads", "lead_id"), ("opportunities", "opportunity_id")):
+        today = crm.tables[table].set_index(key)["notes"]
+        pd.testing.assert_series_equal(last.reindex(today.index), today, check_names=False)
+    assert set(noted["entity"]) == {"lead", "opportunity"}
+    before = noted.groupby("entity_id")["new_value"].shift()
+    pd.testing.assert_series_equal(noted["old_value"], before, check_names=False)
+
+
+def test_notes_begin_on_the_day_of_creation_and_end_before_the_close(noted):
+    first = noted.drop_duplicates("entity_id")
+    assert (first["changed_at"] > first["created_at"]).all()
+    assert (first["changed_at"].dt.normalize() == first["created_at"].dt.normalize()).all()
+    assert not (noted["changed_at"] >= noted["closed_at"]).any()
+    assert noted["entity_id"].duplicated().mean() > 0.3
+
+
+def test_what_a_note_says_does_not_tell_whether_it_is_the_last_one(crm, noted):
+    """Otherwise the text would tell how long the lead stays open, which no one knows yet when it is written."""
+    leads = noted[noted["entity"] == "lead"]
+    several = leads[leads["entity_id"].duplicated(keep=False)]
+    last = ~several["entity_id"].duplicated(keep="last")
+    for sign in (several["new_value"].str.contains("@"), several["new_value"].str.contains("stabilimento|Budget")):
+        share, n = sign.groupby(last).mean(), sign.groupby(last).size()
+        error = np.sqrt(share.mean() * (1 - share.mean()) * (1 / n).sum())
+        assert share.mean() > 0.02
+        assert abs(share[True] - share[False]) < 3.5 * error
+    hostile = leads["new_value"].isin(HOSTILE)
+    assert set(leads.loc[hostile, "entity_id"]).isdisjoint(leads.loc[~hostile, "entity_id"])
+
+
+def test_notes_shift_no_other_number(crm, monkeypatch):
+    def none(entity, ids, final, *, contacts, rng, **rest):
+        rng.random(1_000)
+        return history(entity, ids, "notes", row=np.zeros(0, int), at=np.zeros(0, "datetime64[us]"), value=[])
+
+    monkeypatch.setattr("crmlab.demo.records.note_history", none)
+    without = make_crm(n_leads=8_000, seed=13).tables
+    for name, frame in crm.tables.items():
+        if name == "changes":
+            kept = frame[frame["field"] != "notes"].drop(columns="change_id").reset_index(drop=True)
+            pd.testing.assert_frame_equal(without[name].drop(columns="change_id"), kept)
+        else:
+            pd.testing.assert_frame_equal(without[name], frame)
 
 
 def test_addresses_belong_to_nobody(crm):

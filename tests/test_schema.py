@@ -93,6 +93,7 @@ def test_constants_are_those_that_the_tables_allow() -> None:
         ),
         ("leads", {"contact_id", "notes"}),
         ("opportunities", {"contact_id", "notes"}),
+        ("changes", {"old_value", "new_value"}),
         ("reps", {"rep_id", "first_name", "last_name", "contract_status"}),
     ],
 )

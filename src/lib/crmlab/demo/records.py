@@ -13,6 +13,7 @@ from .dirt import Ledger
 from .frames import canonical, pick, stamp_changes
 from .interactions import describe, number
 from .leads import Leads, lead_tables
+from .notes import note_history
 from .pipeline import deal_tables, review_deals
 from .service import invoice_table, survey_table, ticket_table, usage_table
 from .soil import (
@@ -67,7 +68,10 @@ def write_down(world: World, block: Block, ledger: Ledger) -> Tables:
         "opportunities": canonical(
             "opportunities", soil_notes(opportunities, "opportunities", buyers, their_language, ledger, rng)
         ),
-        "changes": stamp_changes([*leads["changes"], *deals["changes"], edits], world.numbering),
+    }
+    noted = _note_part(world, block, tables["leads"]["notes"], tables["opportunities"]["notes"])
+    tables |= {
+        "changes": stamp_changes([*leads["changes"], *deals["changes"], edits, *noted], world.numbering),
         "interactions": log,
         "quotes": deals["quotes"],
         **_service_part(world, block, ledger, rng),
@@ -107,6 +111,29 @@ def _deal_part(world: World, block: Block) -> dict[str, object]:
         lead_id=block.leads.lead_id,
         rng=rng,
     )
+
+
+def _note_part(world: World, block: Block, of_leads: pd.Series, of_deals: pd.Series) -> list[pd.DataFrame]:
+    """Return the history of the notes, drawn from a stream of its own so that it shifts nothing else."""
+    rng, starts = world.rng("notes", block.number), block.deals.starts
+    parts = (
+        ("lead", block.leads.lead_id, of_leads, block.leads, block.leads),
+        ("opportunity", block.opportunity_id, of_deals, starts, block.deals),
+    )
+    return [
+        note_history(
+            entity,
+            ids,
+            final,
+            contacts=block.contacts.iloc[opened.contact],
+            language=block.accounts.language[opened.account],
+            opened_at=opened.created_at,
+            closed_at=run.exit_at,
+            log=run.log,
+            rng=rng,
+        )
+        for entity, ids, final, opened, run in parts
+    ]
 
 
 def _interactions(

@@ -11,7 +11,7 @@ from .process import Cells
 
 __all__ = ["World", "cells_of"]
 
-_STREAMS = ("firm", "arrivals", "accounts", "leads", "deals", "customers", "texts", "dirt")
+_STREAMS = ("firm", "arrivals", "accounts", "leads", "deals", "customers", "texts", "dirt", "notes")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from crmlab.crm import Crm
 from crmlab.schema import TABLES
 
 from .findings import Finding, Rows
-from .problems import PROBLEMS, find_problems, rows_seen
+from .problems import ENTITY_TABLES, PROBLEMS, find_problems, rows_seen
 
 __all__ = ["dirt_recall_table"]
 
@@ -89,7 +89,9 @@ def _check(kind: str, table: str, rows: Rows, findings: Sequence[Finding]) -> tu
     if kind in _ROW_CHECKS:
         rule, part = _ROW_CHECKS[kind]
         marked = [
-            _ids(f, rows) for f in findings if f.kind == rule and part in f.column and f.table in (table, "changes")
+            _ids(f, table, rows)
+            for f in findings
+            if f.kind == rule and part in f.column and f.table in (table, "changes")
         ]
         return set().union(*marked), PROBLEMS[rule][0]
     today = {(f.table, f.column) for f in findings if f.kind == "today_only"}
@@ -100,10 +102,12 @@ def _check(kind: str, table: str, rows: Rows, findings: Sequence[Finding]) -> tu
     return None, ""
 
 
-def _ids(finding: Finding, rows: Rows) -> set[str]:
-    frame = rows(finding.table)
-    key = "entity_id" if finding.table == "changes" else TABLES[finding.table].key[0]
-    return set(frame.loc[finding.where, key])
+def _ids(finding: Finding, table: str, rows: Rows) -> set[str]:
+    """Identifiers of the rows of `table` that a finding marks, those by a change of one of their columns included."""
+    marked = rows(finding.table).loc[finding.where]
+    if finding.table != "changes":
+        return set(marked[TABLES[table].key[0]])
+    return set(marked.loc[marked["entity"].map(ENTITY_TABLES) == table, "entity_id"])
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -13,7 +13,10 @@ from .rows import by_distinct, column_of, is_filled, visible_rows
 from .spelling import common_spelling
 from .values import VALUE_RULES
 
-__all__ = ["PROBLEMS", "find_problems", "problem_table", "rows_seen"]
+__all__ = ["ENTITY_TABLES", "PROBLEMS", "find_problems", "problem_table", "rows_seen"]
+
+ENTITY_TABLES = {"lead": "leads", "opportunity": "opportunities", "account": "accounts", "rep": "reps"}
+"""Word of `changes.entity` → its table."""
 
 PROBLEMS: dict[str, tuple[str, str]] = {
     "undated": (
@@ -144,13 +147,10 @@ def _orphans(crm: Crm, rows: Rows) -> Iterator[Finding]:
             if len(crm[target]):
                 yield _orphan(name, column, rows(name)[column], crm[target][TABLES[target].key[0]])
     changes = rows("changes")
-    for entity, target in _ENTITIES.items():
+    for entity, target in ENTITY_TABLES.items():
         if len(crm[target]):
             ids = changes.loc[changes["entity"] == entity, "entity_id"]
             yield _orphan("changes", f"entity_id ({entity})", ids, crm[target][TABLES[target].key[0]])
-
-
-_ENTITIES = {"lead": "leads", "opportunity": "opportunities", "account": "accounts", "rep": "reps"}
 
 
 def _orphan(name: str, column: str, ids: pd.Series, keys: pd.Series) -> Finding:
@@ -161,7 +161,7 @@ def _orphan(name: str, column: str, ids: pd.Series, keys: pd.Series) -> Finding:
 def _today_only(crm: Crm, rows: Rows) -> Iterator[Finding]:
     """Filled columns that hold only today's value and have no history in `changes`."""
     changes = crm["changes"]
-    logged = set(zip(changes["entity"].map(_ENTITIES), changes["field"], strict=True))
+    logged = set(zip(changes["entity"].map(ENTITY_TABLES), changes["field"], strict=True))
     for name in _loaded(crm):
         frame = rows(name)
         for c in frame:

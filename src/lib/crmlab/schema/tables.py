@@ -163,8 +163,8 @@ _CHANGES = Table(
         column("entity", "category", "What was changed.", "changed_at", required=True, values=CHANGE_ENTITIES),
         column("entity_id", "id", "Identifier of what was changed.", "changed_at", required=True),
         column("field", "category", "Column that was changed.", "changed_at", required=True),
-        column("old_value", "text", "Value before, as text; empty for the first one.", "changed_at"),
-        column("new_value", "text", "Value after, as text.", "changed_at"),
+        column("old_value", "text", "Value before, as text; empty for the first one.", "changed_at", personal=True),
+        column("new_value", "text", "Value after, as text; of `notes`, the text.", "changed_at", personal=True),
         column("changed_at", "time", "When it was changed.", "changed_at", unit="UTC", required=True),
     ),
 )
