@@ -106,7 +106,8 @@ def fold(row_start, as_of, start, ts, enters, late_start, late, combo, values, w
             active[:] = 0
         last[:] = -1
         left[:] = begin
-        base = (ts[begin] - _MONDAY) // WEEK if begin < end else 0
+        # Without events there is no week to fold, whatever the date.
+        base = ((ts[begin] if begin < end else as_of[end_row - 1]) - _MONDAY) // WEEK
         if len(week_value):
             span = min(max((as_of[end_row - 1] - _MONDAY) // WEEK - base, 0) + 1, n_weeks)
             in_week[:, :span] = 0
