@@ -503,7 +503,9 @@ def test_from_the_store_to_the_features(tmp_path: Path) -> None:
     store = Store(tmp_path / "crm.duckdb")
     store.load({"leads": leads, "interactions": rows}, fingerprint="f")
     crm = Crm(store)
-    snapshots = build_snapshots(crm, label="within_horizon", as_of="2024-02-19", horizon_days=7, every="weekly")
+    snapshots = build_snapshots(
+        crm, entity="lead", label="within_horizon", as_of="2024-02-19", horizon_days=7, every="weekly"
+    )
     found = build_features(crm, snapshots, windows=[7])
     tables = {name: crm[name] for name in ("leads", "accounts", "changes", "interactions")}
     expected = REFERENCE["reference_features"](tables, snapshots, windows=(7,), fields=LEAD_FIELDS, own=())

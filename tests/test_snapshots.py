@@ -18,6 +18,7 @@ from crmlab.snapshots import (
     open_snapshots,
     snapshot_dates,
 )
+from crmlab.snapshots.leads import timeline_of
 from crmlab.store import Store
 
 AS_OF = "2024-03-04"  # a Monday
@@ -56,7 +57,9 @@ def until(day: str) -> pd.DataFrame:
 
 def build(folder: Path, *rows: dict, every: str = "weekly", as_of: str = AS_OF, horizon_days: int = 14) -> pd.DataFrame:
     crm = make_crm(folder, make_leads(*rows), accounts=until(LAST))
-    return build_snapshots(crm, label="within_horizon", as_of=as_of, horizon_days=horizon_days, every=every)
+    return build_snapshots(
+        crm, entity="lead", label="within_horizon", as_of=as_of, horizon_days=horizon_days, every=every
+    )
 
 
 def dates_of(rows: pd.DataFrame, lead_id: str = "L0") -> list[str]:
@@ -158,7 +161,9 @@ def test_lead_with_both_closings_closes_at_the_earlier_one(tmp_path: Path) -> No
 
 def test_month_ends_on_a_31st(tmp_path: Path) -> None:
     crm = make_crm(tmp_path, make_leads(lead("2024-01-01", converted="2024-04-30")), accounts=until("2024-06-05"))
-    rows = build_snapshots(crm, label="within_horizon", as_of="2024-05-31", horizon_days=31, every="monthly")
+    rows = build_snapshots(
+        crm, entity="lead", label="within_horizon", as_of="2024-05-31", horizon_days=31, every="monthly"
+    )
     assert dates_of(rows) == ["01-31", "02-29", "03-31", "04-30"]
     assert labels_of(rows) == [False, False, True, None]  # on 30 April it converts at that very instant
 
@@ -196,7 +201,7 @@ def test_dates_without_a_time_of_day_close_at_the_end_of_their_day(tmp_path: Pat
 def test_rows_come_by_lead_and_date_with_plain_types(tmp_path: Path) -> None:
     leads = make_leads(lead("2024-02-20"), lead("2024-02-12")).assign(lead_id=["b", "a"])
     crm = make_crm(tmp_path, leads, accounts=until(LAST))
-    rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="weekly")
+    rows = build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=7, every="weekly")
     assert list(zip(rows["lead_id"], rows["as_of"].dt.day, strict=True)) == [
         ("a", 19),
         ("a", 26),
@@ -213,14 +218,14 @@ def test_rows_come_by_lead_and_date_with_plain_types(tmp_path: Path) -> None:
     assert rows.index.equals(pd.RangeIndex(5))
 
 
-@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("every", EVERY[:3])
 def test_no_lead_gives_no_row_of_the_same_types(every: str) -> None:
-    some = open_snapshots(make_leads(lead("2024-02-12")), as_of=AS_OF, every=every)
+    some = open_snapshots(timeline_of(make_leads(lead("2024-02-12"))), as_of=AS_OF, every=every)
     for leads in (empty_table("leads"), make_leads(lead(None)), make_leads(lead(AS_OF))):
-        rows = open_snapshots(leads, as_of=AS_OF, every=every)
+        rows = open_snapshots(timeline_of(leads), as_of=AS_OF, every=every)
         assert rows.empty
         assert rows.dtypes.equals(some.dtypes)
-        assert label_snapshots(rows, leads, as_of=AS_OF, horizon_days=7)["mature"].dtype == "bool"
+        assert label_snapshots(rows, timeline_of(leads), as_of=AS_OF, horizon_days=7)["mature"].dtype == "bool"
 
 
 def test_lead_without_creation_is_never_open(tmp_path: Path) -> None:
@@ -245,7 +250,7 @@ def test_label_counts_conversions_after_as_of_up_to_and_with_the_end_of_the_wind
 ) -> None:
     leads = make_leads(lead("2024-01-01", converted=converted))
     row = pd.DataFrame({"lead_id": ["L0"], "as_of": times("2024-02-19")})
-    found = label_snapshots(row, leads, as_of="2024-03-10", horizon_days=14)
+    found = label_snapshots(row, timeline_of(leads), as_of="2024-03-10", horizon_days=14)
     assert labels_of(found) == [label]
     assert found["mature"].tolist() == [True]
 
@@ -254,7 +259,7 @@ def test_label_counts_conversions_after_as_of_up_to_and_with_the_end_of_the_wind
 def test_label_is_mature_once_the_window_has_passed(horizon_days: int, mature: bool) -> None:
     row = pd.DataFrame({"lead_id": ["L0"], "as_of": times("2024-02-19")})
     leads = make_leads(lead("2024-01-01", converted="2024-02-20"))
-    found = label_snapshots(row, leads, as_of=AS_OF, horizon_days=horizon_days)
+    found = label_snapshots(row, timeline_of(leads), as_of=AS_OF, horizon_days=horizon_days)
     assert found["mature"].tolist() == [mature]
     assert labels_of(found) == [True if mature else None]  # what is censored is never counted, not even a success
 
@@ -279,7 +284,7 @@ def test_labels_keep_the_order_index_and_columns_of_the_rows() -> None:
         {"lead_id": ["L1", "L0", "L1"], "as_of": times(*["2024-02-19"] * 3).to_numpy(), "kept": 1}, index=[9, 9, 2]
     )
     before = rows.copy(deep=True)
-    found = label_snapshots(rows, leads, as_of=AS_OF, horizon_days=7)
+    found = label_snapshots(rows, timeline_of(leads), as_of=AS_OF, horizon_days=7)
     assert found["label"].tolist() == [False, True, False]
     assert list(found.index) == [9, 9, 2]
     pd.testing.assert_frame_equal(found[["lead_id", "as_of", "kept"]], before)
@@ -289,7 +294,7 @@ def test_labels_keep_the_order_index_and_columns_of_the_rows() -> None:
 def test_rows_of_unknown_leads_are_refused() -> None:
     rows = pd.DataFrame({"lead_id": ["L0", "L7"], "as_of": times("2024-02-19", "2024-02-19")})
     with pytest.raises(DataError, match=r"leads that the CRM does not hold.\n  Found: 1 of 2 rows"):
-        label_snapshots(rows, make_leads(lead("2024-01-01")), as_of=AS_OF, horizon_days=7)
+        label_snapshots(rows, timeline_of(make_leads(lead("2024-01-01"))), as_of=AS_OF, horizon_days=7)
 
 
 # Against a plain loop, and the laws
@@ -326,11 +331,11 @@ def plain_label(converted: pd.Timestamp, date: pd.Timestamp, *, as_of: pd.Timest
 
 
 @settings(max_examples=150, deadline=None)
-@given(leads=some_leads, every=st.sampled_from(EVERY), horizon_days=st.sampled_from([1, 7, 14, 30]))
+@given(leads=some_leads, every=st.sampled_from(EVERY[:3]), horizon_days=st.sampled_from([1, 7, 14, 30]))
 def test_rows_and_labels_are_those_of_the_plain_loop(leads: pd.DataFrame, every: str, horizon_days: int) -> None:
-    rows = open_snapshots(leads, as_of=END, every=every)
+    rows = open_snapshots(timeline_of(leads), as_of=END, every=every)
     assert list(zip(rows["lead_id"], rows["as_of"], strict=True)) == plain_rows(leads, as_of=END, every=every)
-    found = label_snapshots(rows, leads, as_of=END, horizon_days=horizon_days)
+    found = label_snapshots(rows, timeline_of(leads), as_of=END, horizon_days=horizon_days)
     converted = leads.set_index("lead_id")["converted_at"]
     expected = [
         plain_label(converted[r.lead_id], r.as_of, as_of=END, horizon_days=horizon_days) for r in rows.itertuples()
@@ -340,26 +345,26 @@ def test_rows_and_labels_are_those_of_the_plain_loop(leads: pd.DataFrame, every:
 
 
 @settings(max_examples=50, deadline=None)
-@given(leads=some_leads, every=st.sampled_from(EVERY), seed=st.integers(0, 9))
+@given(leads=some_leads, every=st.sampled_from(EVERY[:3]), seed=st.integers(0, 9))
 def test_row_order_and_index_change_nothing_and_the_argument_is_left(
     leads: pd.DataFrame, every: str, seed: int
 ) -> None:
     mixed = leads.sample(frac=1, random_state=seed)
     before = mixed.copy(deep=True)
-    expected = open_snapshots(leads, as_of=END, every=every)
-    pd.testing.assert_frame_equal(open_snapshots(mixed, as_of=END, every=every), expected)
+    expected = open_snapshots(timeline_of(leads), as_of=END, every=every)
+    pd.testing.assert_frame_equal(open_snapshots(timeline_of(mixed), as_of=END, every=every), expected)
     pd.testing.assert_frame_equal(
-        label_snapshots(expected, mixed, as_of=END, horizon_days=7),
-        label_snapshots(expected, leads, as_of=END, horizon_days=7),
+        label_snapshots(expected, timeline_of(mixed), as_of=END, horizon_days=7),
+        label_snapshots(expected, timeline_of(leads), as_of=END, horizon_days=7),
     )
     pd.testing.assert_frame_equal(mixed, before)
 
 
 def the_study(crm: Crm, every: str) -> pd.DataFrame:
-    return build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=20, every=every)
+    return build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=20, every=every)
 
 
-@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("every", EVERY[:3])
 def test_facts_at_or_after_as_of_change_nothing(tmp_path: Path, every: str) -> None:
     past = [
         lead("2024-01-08"),
@@ -384,7 +389,9 @@ def test_facts_at_or_after_as_of_change_nothing(tmp_path: Path, every: str) -> N
 def test_inputs_come_back_untouched(tmp_path: Path) -> None:
     crm = make_crm(tmp_path, make_leads(lead("2024-01-08"), lead("2024-01-15", converted="2024-02-20")))
     before = crm["leads"].copy(deep=True)
-    rows = build_snapshots(crm, label="within_horizon", as_of="2024-02-20", horizon_days=7, every="weekly")
+    rows = build_snapshots(
+        crm, entity="lead", label="within_horizon", as_of="2024-02-20", horizon_days=7, every="weekly"
+    )
     pd.testing.assert_frame_equal(crm["leads"], before)
     kept = rows.copy(deep=True)
     censoring_table(crm, rows)
@@ -401,7 +408,7 @@ def with_status(*statuses: str, created: list[object]) -> pd.DataFrame:
 def test_final_status_has_one_row_a_lead_open_ones_censored(tmp_path: Path) -> None:
     leads = with_status("converted", "disqualified", "new", "working", created=[None] * 4)
     crm = make_crm(tmp_path, leads.iloc[::-1])
-    rows = build_snapshots(crm, label="final_status", as_of="", horizon_days=0, every="creation")
+    rows = build_snapshots(crm, entity="lead", label="final_status", as_of="", horizon_days=0, every="creation")
     assert rows["lead_id"].tolist() == ["L0", "L1", "L2", "L3"]
     assert [None if pd.isna(v) else bool(v) for v in rows["label"]] == [True, False, None, None]
     assert rows["mature"].tolist() == [True, True, False, False]
@@ -412,7 +419,7 @@ def test_final_status_has_one_row_a_lead_open_ones_censored(tmp_path: Path) -> N
 def test_final_status_with_dates_takes_the_leads_created_before_as_of(tmp_path: Path) -> None:
     created = ["2024-02-01", "2024-03-03 23:59:59", AS_OF, LAST]
     crm = make_crm(tmp_path, with_status("converted", "new", "converted", "new", created=created))
-    rows = build_snapshots(crm, label="final_status", as_of=AS_OF, horizon_days=0, every="creation")
+    rows = build_snapshots(crm, entity="lead", label="final_status", as_of=AS_OF, horizon_days=0, every="creation")
     assert rows["lead_id"].tolist() == ["L0", "L1"]
     assert rows["as_of"].tolist() == times("2024-02-02", "2024-03-04").tolist()  # the end of the first day
 
@@ -429,7 +436,7 @@ def test_censoring_table_tells_what_became_of_every_lead(tmp_path: Path) -> None
         lead("2024-02-13", disqualified="2024-02-01"),  # closed before it was created
     )
     crm = make_crm(tmp_path, leads)
-    rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=14, every="weekly")
+    rows = build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=14, every="weekly")
     found = censoring_table(crm, rows).set_index("what")
     assert found["leads"].tolist() == [5, 1, 1, 2, 1, 0]
     assert found["rows"].fillna(-1).tolist() == [-1, 5, 3, 0, 0, 0]
@@ -438,10 +445,15 @@ def test_censoring_table_tells_what_became_of_every_lead(tmp_path: Path) -> None
 
 
 @settings(max_examples=60, deadline=None)
-@given(leads=some_leads, every=st.sampled_from(EVERY), horizon_days=st.sampled_from([1, 14, 50]))
+@given(leads=some_leads, every=st.sampled_from(EVERY[:3]), horizon_days=st.sampled_from([1, 14, 50]))
 def test_censoring_table_adds_up(leads: pd.DataFrame, every: str, horizon_days: int) -> None:
     crm = Crm(Store("never read"), _read={"leads": leads})
-    rows = label_snapshots(open_snapshots(leads, as_of=END, every=every), leads, as_of=END, horizon_days=horizon_days)
+    rows = label_snapshots(
+        open_snapshots(timeline_of(leads), as_of=END, every=every),
+        timeline_of(leads),
+        as_of=END,
+        horizon_days=horizon_days,
+    )
     found = censoring_table(crm, rows)
     assert found["leads"].iloc[1:].sum() == found["leads"].iloc[0] == len(leads)
     assert found["rows"].iloc[1:].sum() == len(rows)
@@ -449,7 +461,7 @@ def test_censoring_table_adds_up(leads: pd.DataFrame, every: str, horizon_days: 
 
 def test_censoring_table_of_a_study_without_dates_adds_up(tmp_path: Path) -> None:
     crm = make_crm(tmp_path, with_status("converted", "new", "new", created=[None] * 3))
-    rows = build_snapshots(crm, label="final_status", as_of="", horizon_days=0, every="creation")
+    rows = build_snapshots(crm, entity="lead", label="final_status", as_of="", horizon_days=0, every="creation")
     assert censoring_table(crm, rows)["leads"].tolist() == [3, 1, 2, 0, 0, 0]
 
 
@@ -461,7 +473,7 @@ def test_a_few_closings_without_a_date_are_left_out_and_counted(tmp_path: Path, 
     column = "converted_at" if status == "converted" else "disqualified_at"
     few = leads.assign(**{column: leads[column].where(leads.index != 7)})
     crm = make_crm(tmp_path, few)
-    rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=14, every=every)
+    rows = build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=14, every=every)
     assert set(leads["lead_id"][:40]) - set(rows["lead_id"]) == {few["lead_id"][7]}
     found = censoring_table(crm, rows).set_index("what")["leads"]
     assert found["left out: closed, but nobody knows when"] == 1
@@ -488,7 +500,7 @@ def test_a_few_closings_without_a_date_are_left_out_and_counted(tmp_path: Path, 
 )
 def test_impossible_parameters_are_refused(tmp_path: Path, change: dict, expected: str) -> None:
     crm = make_crm(tmp_path, make_leads(lead("2024-01-01"), lead("2024-03-05")))
-    right = {"label": "within_horizon", "as_of": AS_OF, "horizon_days": 90, "every": "weekly"}
+    right = {"entity": "lead", "label": "within_horizon", "as_of": AS_OF, "horizon_days": 90, "every": "weekly"}
     build_snapshots(crm, **right)
     with pytest.raises(ParameterError, match=expected):
         build_snapshots(crm, **right | change)
@@ -498,7 +510,7 @@ def test_source_that_does_not_say_when_leads_convert_needs_the_final_status(tmp_
     crm = make_crm(tmp_path, with_status("converted", "new", created=["2024-01-01", LAST]))
     expected = r"does not say when leads were created and converted(.|\n)*To do: write `label: final_status`"
     with pytest.raises(DataError, match=expected):
-        build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
+        build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
 
 
 @pytest.mark.parametrize("every", ["weekly", "monthly"])
@@ -506,8 +518,8 @@ def test_leads_given_up_at_an_unknown_date_allow_only_the_creation(tmp_path: Pat
     crm = make_crm(tmp_path, with_status("disqualified", "new", created=["2024-01-01", LAST]))
     expected = rf"Snapshots `{every}` would count closed leads as open.\n  Found: 1 of 1 closed .*\n  To do: .*creation"
     with pytest.raises(DataError, match=expected):
-        build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every=every)
-    rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
+        build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=7, every=every)
+    rows = build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
     assert labels_of(rows) == [False]
 
 
@@ -517,7 +529,7 @@ def test_leads_converted_at_an_unknown_date_are_never_counted_as_failures(tmp_pa
     with pytest.raises(
         DataError, match=r"would count as not converted.\n  Found: 1 of 2 converted leads(.|\n)*map `converted_at`"
     ):
-        build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
+        build_snapshots(crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=7, every="creation")
 
 
 def test_instants_of_the_study_may_have_a_time_of_day(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ def study(tmp_path_factory) -> tuple[Crm, pd.DataFrame, pd.DataFrame]:
     store = Store(tmp_path_factory.mktemp("truth") / "demo.duckdb")
     store.load(demo.iter_crm(n_leads=5000, seed=SEED), fingerprint="truth")
     crm = Crm(store, "demo", truth=demo.Truth.read(store))
-    rows = build_snapshots(crm, label="within_horizon", as_of=AS_OF, horizon_days=HORIZON, every="monthly")
+    rows = build_snapshots(
+        crm, entity="lead", label="within_horizon", as_of=AS_OF, horizon_days=HORIZON, every="monthly"
+    )
     return crm, rows, build_features(crm, rows)
 
 

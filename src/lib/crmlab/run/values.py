@@ -16,7 +16,12 @@ def check_values(values: Mapping[str, object]) -> None:
     if {"label", "horizon_days", "snapshots"} <= values.keys():
         from crmlab.snapshots import check_question
 
-        check_question(label=values["label"], horizon_days=values["horizon_days"], every=values["snapshots"])
+        check_question(
+            entity=str(values.get("entity", "lead")),
+            label=values["label"],
+            horizon_days=values["horizon_days"],
+            every=values["snapshots"],
+        )
     if "test_share" in values:
         from crmlab.splits import check_test_share
 

@@ -3,6 +3,7 @@
 from .checks import conform_table, empty_table, pandera_schema
 from .columns import TODAY, Column, Table
 from .dictionary import dictionary_markdown
+from .entities import ENTITY_KEYS
 from .errors import (
     CrmlabError,
     DataError,
@@ -26,6 +27,7 @@ from .tables import (
 __all__ = [
     "CHANGE_ENTITIES",
     "DIRECTIONS",
+    "ENTITY_KEYS",
     "INTERACTION_TYPES",
     "LEAD_CLOSED",
     "LEAD_STATUSES",
