@@ -1,5 +1,40 @@
-"""Features: what was known of a lead, deal, customer or rep strictly before a date (being rebuilt)."""
+"""Features: what was known of a lead, deal, customer or rep strictly before a date, one declaration each."""
 
-from .old import LEAD_FIELDS, WINDOWS, build_features, feature_catalog, feature_groups, refused_columns
+from .build import build_features, declared, plan_features
+from .catalog import declared_lines, feature_catalog, feature_groups, refused_columns
+from .coverage import event_accounts
+from .declare import (
+    EVER,
+    WINDOWS,
+    Calendar,
+    Difference,
+    Feature,
+    Field,
+    Linked,
+    Notes,
+    OwnFields,
+    Ratio,
+    Total,
+)
 
-__all__ = ["LEAD_FIELDS", "WINDOWS", "build_features", "feature_catalog", "feature_groups", "refused_columns"]
+__all__ = [
+    "EVER",
+    "WINDOWS",
+    "Calendar",
+    "Difference",
+    "Feature",
+    "Field",
+    "Linked",
+    "Notes",
+    "OwnFields",
+    "Ratio",
+    "Total",
+    "build_features",
+    "declared",
+    "declared_lines",
+    "event_accounts",
+    "feature_catalog",
+    "feature_groups",
+    "plan_features",
+    "refused_columns",
+]

@@ -7,6 +7,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from crmlab.schema import ParameterError, did_you_mean
 
@@ -125,7 +126,9 @@ class Feature:
         return [name for name, _, _ in self.columns(windows)]
 
     def _named(self, measure: str, window: tuple[int, ...]) -> str:
-        base = f"{self.name}_{self.of}" if measure in ("sum", "mean") or (self.of and measure == "smoothed") else self.name
+        base = (
+            f"{self.name}_{self.of}" if measure in ("sum", "mean") or (self.of and measure == "smoothed") else self.name
+        )
         if measure in ("last", "until"):
             return base if measure == "last" else f"{base}_days"
         ending = {
@@ -144,7 +147,7 @@ def _spans(measure: str, windows: tuple[int, ...]) -> list[tuple[int, ...]]:
         return [()]
     within = sorted(w for w in windows if w != EVER)
     if measure == "trend":
-        return list(zip(within[:-1], within[1:], strict=True))
+        return list(pairwise(within))
     if measure in ("days", "per_day"):
         return [(w,) for w in within]
     return [(w,) for w in windows]
@@ -156,7 +159,7 @@ class Field:
 
     Attributes
     ----------
-    through : empty for a column of the entity itself, else the table of what it belongs to: accounts, contacts or leads.
+    through : empty for a column of the entity itself, else the table of what it belongs to: accounts, contacts, leads.
     fallback : whether the account's value stands in where the entity's own is empty.
     name : of the feature; empty: that of the column.
     """
@@ -168,7 +171,7 @@ class Field:
     ids: str = ""
     hidden: bool = False
 
-    def names(self, windows: tuple[int, ...] = WINDOWS) -> list[str]:  # noqa: ARG002 (one interface)
+    def names(self, windows: tuple[int, ...] = WINDOWS) -> list[str]:
         """Return the name of the feature."""
         return [self.name or self.column]
 
@@ -189,7 +192,7 @@ class Calendar:
     ids: str = ""
     hidden: bool = False
 
-    def names(self, windows: tuple[int, ...] = WINDOWS) -> list[str]:  # noqa: ARG002
+    def names(self, windows: tuple[int, ...] = WINDOWS) -> list[str]:
         """Return the name of the feature."""
         return [self.name]
 
@@ -232,7 +235,7 @@ class _Formula:
     ids: str = ""
     hidden: bool = False
 
-    def names(self, windows: tuple[int, ...] = WINDOWS) -> list[str]:  # noqa: ARG002
+    def names(self, windows: tuple[int, ...] = WINDOWS) -> list[str]:
         """Return the name of the feature."""
         return [self.name]
 

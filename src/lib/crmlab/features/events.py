@@ -67,7 +67,7 @@ def read_vocabulary(view: str, features: list[Feature], frame: pd.DataFrame, key
 
 
 def _is_category(view: str, column: str) -> bool:
-    return (VIEWS[view].others or {}).get(column) == "category"
+    return VIEWS[view].others.get(column) == "category"
 
 
 def _raw(frame: pd.DataFrame, columns: Mapping[str, object]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -85,7 +85,8 @@ def encode_events(plan: ViewPlan, frame: pd.DataFrame, entities: pd.Index, key: 
 
     Parameters
     ----------
-    frame : events of the view, with `ts` and, where it can differ, `known_at`. entities : ids, in the order of their numbers.
+    frame : events of the view, with `ts` and, where it can differ, `known_at`.
+    entities : ids, in the order of their numbers.
 
     Raises
     ------

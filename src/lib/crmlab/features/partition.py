@@ -50,9 +50,7 @@ def sort_rows(entity: np.ndarray, as_of: np.ndarray, since: np.ndarray, n_entiti
     return Rows(start, as_of[order], since[order]), place
 
 
-def compute_partition(
-    plans: Sequence[ViewPlan], rows: Rows, events: Mapping[str, Events]
-) -> dict[str, np.ndarray]:
+def compute_partition(plans: Sequence[ViewPlan], rows: Rows, events: Mapping[str, Events]) -> dict[str, np.ndarray]:
     """Return every feature of the plans for the rows, in the rows' order.
 
     Parameters
@@ -132,11 +130,11 @@ def _finish(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np
     return _FINISH[output.measure](output, results, rows)
 
 
-def _count(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+def _count(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
     return results["n"][output.at[0]]
 
 
-def _sum(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+def _sum(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
     return results["sum"][output.at[0]] / output.per_unit
 
 
@@ -144,7 +142,7 @@ def _mean(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.n
     return _divide(_sum(output, results, rows), results["present"][output.at[0]])
 
 
-def _active_days(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+def _active_days(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
     return results["day"][output.at[0]]
 
 
@@ -156,11 +154,11 @@ def _first(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.
     return _days_between(rows.as_of, results["oldest"][output.at[0]])
 
 
-def _smoothed(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+def _smoothed(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
     return results["week"][output.at[0]]
 
 
-def _trend(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+def _trend(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
     short, long = (results["n"][k] / days for k, days in zip(output.at, output.days, strict=True))
     return _divide(short, long)
 
@@ -174,7 +172,7 @@ def _per_day(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> n
     return results["n"][output.at[0]] / np.minimum(float(output.days[0]), age)
 
 
-def _last(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:  # noqa: ARG001
+def _last(output: Output, results: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
     values = results["last"][output.at[0]]
     if output.encoding == "category":
         return np.where(values == MISSING, -1, values)

@@ -127,11 +127,11 @@ def check_feature(feature: Feature) -> None:
                 remedy=did_you_mean(column, view.columns),
             )
     summed = {"sum", "mean", "smoothed"} & set(feature.measures)
-    if feature.of and summed and feature.of not in (view.per_unit or {}):
+    if feature.of and summed and feature.of not in view.per_unit:
         raise DataError(
             f"Feature `{feature.name}` cannot measure `{feature.of}`: it holds no amounts.",
             found=f"measure {', '.join(sorted(summed))}",
-            remedy=f"columns with amounts are: {', '.join(view.per_unit or ()) or 'none'}.",
+            remedy=f"columns with amounts are: {', '.join(view.per_unit) or 'none'}.",
         )
 
 
@@ -258,7 +258,7 @@ class _Builder:
         return Output(name, measure, at, days, per_unit, encoding, origin, feature.of)
 
     def _encoding(self, feature: Feature) -> str:
-        return (self.view.others or {}).get(feature.of, "number")
+        return self.view.others.get(feature.of, "number")
 
     def _window(self, days: int) -> int:
         return len(self.days) if days == EVER else self.days.index(days)
@@ -270,7 +270,7 @@ class _Builder:
         return self.lists[kind].setdefault(what, len(self.lists[kind]))
 
     def _column(self, name: str, encoding: str) -> int:
-        per_unit = (self.view.per_unit or {}).get(name, 1) if encoding == "sum" else 1
+        per_unit = self.view.per_unit.get(name, 1) if encoding == "sum" else 1
         column = (name, encoding, per_unit)
         if column not in self.plan.columns:
             self.plan.columns.append(column)

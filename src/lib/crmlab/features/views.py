@@ -1,17 +1,17 @@
 """How canonical tables become events: who they belong to, when they took place, when they were known.
 
-A view is a table of events with the ids of the entities they belong to, `ts`, `known_at` (where it can differ), category
-columns to filter by and value columns to measure. A fact that ends something (a payment, a closing) is an event of its
+A view is a table of events with the ids of the entities they belong to, `ts`, `known_at` (where it can differ),
+category columns to filter by and value columns to measure. A fact that ends something (a payment, a closing) is an event of its
 own, at its own time, so that nothing is known before it happened.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from crmlab.crm import Crm
-from crmlab.schema import OPPORTUNITY_STAGES
+from crmlab.schema import OPPORTUNITY_STAGES, TABLES
 
 __all__ = ["VIEWS", "View", "state_at"]
 
@@ -30,7 +30,8 @@ class View:
     links : entity → column that holds its id.
     build : from a CRM and the entity asked for to the frame of events, in the order of their identifiers.
     categories : columns to filter by. per_unit : value column → steps per unit in which it is summed.
-    others : value columns that are only shown: name → "number", "time" or "category".
+    others : value columns that are shown as they are: name → "number", "time" or "category".
+    words : value column → what it holds, in words.
     """
 
     tables: tuple[str, ...]
@@ -38,13 +39,14 @@ class View:
     links: Mapping[str, str]
     build: Callable[[Crm, str], pd.DataFrame]
     categories: tuple[str, ...] = ()
-    per_unit: Mapping[str, int] = None
-    others: Mapping[str, str] = None
+    per_unit: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
         """Columns that a declaration may name."""
-        return [*self.categories, *(self.per_unit or {}), *(self.others or {})]
+        return [*self.categories, *self.per_unit, *self.others]
 
 
 def state_at(
@@ -66,18 +68,23 @@ def state_at(
     return pd.Series(found["value"].to_numpy(), index=found["at"]).reindex(range(len(ids))).astype("str")
 
 
-def _rows(table: str, ts: str, columns: Mapping[str, str]) -> Callable[[Crm, str], pd.DataFrame]:
-    """A view that takes a table's rows as they are, at the time that `ts` names."""
+def _rows(name: str, ts: str, *columns: str) -> Callable[[Crm, str], pd.DataFrame]:
+    """A view that takes a table's rows as they are, at the time that `ts` names, once the row itself is known."""
+    known_at = TABLES[name].known_at
 
-    def build(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001 (one interface)
-        frame = crm[table]
-        return pd.DataFrame({"ts": frame[ts]} | {new: frame[old] for new, old in columns.items()})
+    def build(crm: Crm, entity: str) -> pd.DataFrame:
+        frame = crm[name]
+        own = {"known_at": frame[known_at]} if known_at != ts else {}
+        return pd.DataFrame({"ts": frame[ts]} | own | {column: frame[column] for column in columns})
 
     return build
 
 
-def _same(*names: str) -> dict[str, str]:
-    return {name: name for name in names}
+def _interactions(crm: Crm, entity: str) -> pd.DataFrame:
+    columns = [*_EVERYONE.values(), "ts", "known_at", "type", "direction", "outcome", "duration"]
+    events = crm["interactions"][columns]
+    impossible = events["duration"] < 0
+    return events.assign(duration=events["duration"].mask(impossible)) if impossible.any() else events
 
 
 def _changes(crm: Crm, entity: str) -> pd.DataFrame:
@@ -125,37 +132,39 @@ def _stage_rank(stages: pd.Series) -> pd.Series:
     return stages.map(ranks).astype("float64")
 
 
-def _invoices(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001
+def _invoices(crm: Crm, entity: str) -> pd.DataFrame:
     frame = crm["invoices"]
     return frame[["account_id", "amount", "cost"]].assign(ts=frame["issued_at"], margin=frame["amount"] - frame["cost"])
 
 
-def _payments(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001
+def _payments(crm: Crm, entity: str) -> pd.DataFrame:
     frame = crm["invoices"]
     late = (frame["paid_at"] - frame["due_at"]) / _DAY
     on_time = (late <= 0).astype("float64").where(late.notna())
-    return frame[["account_id", "amount"]].assign(ts=frame["paid_at"], days_late=late, on_time=on_time)
+    return frame[["account_id", "amount"]].assign(
+        ts=frame["paid_at"], known_at=frame["issued_at"], days_late=late, on_time=on_time
+    )
 
 
-def _dues(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001
+def _dues(crm: Crm, entity: str) -> pd.DataFrame:
     frame = crm["invoices"]
     return frame[["account_id", "amount"]].assign(ts=frame["due_at"], known_at=frame["issued_at"])
 
 
-def _settlements(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001
+def _settlements(crm: Crm, entity: str) -> pd.DataFrame:
     """Paid and due: from then on an invoice that fell due is no longer overdue."""
     frame = crm["invoices"]
     ts = frame[["paid_at", "due_at"]].max(axis=1, skipna=False)
-    return frame[["account_id", "amount"]].assign(ts=ts, known_at=frame[["issued_at"]].max(axis=1))
+    return frame[["account_id", "amount"]].assign(ts=ts, known_at=frame["issued_at"])
 
 
-def _ticket_closings(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001
+def _ticket_closings(crm: Crm, entity: str) -> pd.DataFrame:
     frame = crm["tickets"]
     hours = (frame["closed_at"] - frame["opened_at"]) / pd.Timedelta(hours=1)
-    return frame[["account_id", "csat"]].assign(ts=frame["closed_at"], hours=hours)
+    return frame[["account_id", "csat"]].assign(ts=frame["closed_at"], known_at=frame["opened_at"], hours=hours)
 
 
-def _surveys(crm: Crm, entity: str) -> pd.DataFrame:  # noqa: ARG001
+def _surveys(crm: Crm, entity: str) -> pd.DataFrame:
     frame = crm["surveys"]
     verdict = pd.cut(frame["score"], [-1, 6, 8, 10], labels=["detractor", "passive", "promoter"]).astype("str")
     return frame[["account_id", "kind", "score"]].assign(
@@ -167,7 +176,8 @@ def _lead_endings(crm: Crm, entity: str) -> pd.DataFrame:
     frame = crm["leads"]
     ts = frame[["converted_at", "disqualified_at"]].min(axis=1)
     outcome = pd.Series("disqualified", index=frame.index, dtype="str").mask(frame["converted_at"] == ts, "converted")
-    events = frame[["account_id"]].assign(ts=ts, outcome=outcome, days=(ts - frame["created_at"]) / _DAY)
+    days = (ts - frame["created_at"]) / _DAY
+    events = frame[["account_id"]].assign(ts=ts, known_at=frame["created_at"], outcome=outcome, days=days)
     return _with_rep(crm, events, "lead", frame["lead_id"], entity)
 
 
@@ -177,7 +187,8 @@ def _closings(crm: Crm, entity: str) -> pd.DataFrame:
     ids, ts = frame["opportunity_id"], frame["closed_at"]
     amount = pd.to_numeric(state_at(crm, "opportunity", "amount", ids, ts), errors="coerce")
     amount = amount.fillna(frame["amount_at_creation"])
-    events = frame[["account_id", "outcome"]].assign(ts=ts, amount=amount, days=(ts - frame["created_at"]) / _DAY)
+    days = (ts - frame["created_at"]) / _DAY
+    events = frame[["account_id", "outcome"]].assign(ts=ts, known_at=frame["created_at"], amount=amount, days=days)
     return _with_rep(crm, events, "opportunity", ids, entity)
 
 
@@ -197,7 +208,10 @@ def _spells(crm: Crm, kind: str) -> pd.DataFrame:
     log = changes[(changes["entity"] == kind) & (changes["field"] == "owner_id")]
     log = log.sort_values(["entity_id", "changed_at", "change_id"], kind="stable", ignore_index=True)
     frame = crm[table]
-    closed = pd.Series(frame[ends].min(axis=1).to_numpy(), index=frame[f"{kind}_id"])
+    # A deal entered after its own closing ends when it is entered.
+    closed = frame[ends].min(axis=1)
+    closed = closed.where(closed.isna() | ~(closed < frame["created_at"]), frame["created_at"])
+    closed = pd.Series(closed.to_numpy(), index=frame[f"{kind}_id"])
     same = log["entity_id"] == log["entity_id"].shift(-1)
     until = log["changed_at"].shift(-1).where(same)
     end = log["entity_id"].map(closed)
@@ -209,11 +223,11 @@ def _spells(crm: Crm, kind: str) -> pd.DataFrame:
 
 
 def _taken(kind: str) -> Callable[[Crm, str], pd.DataFrame]:
-    return lambda crm, entity: _spells(crm, kind).rename(columns={"from": "ts"})[["rep_id", "team", "ts"]]  # noqa: ARG005
+    return lambda crm, entity: _spells(crm, kind).rename(columns={"from": "ts"})[["rep_id", "team", "ts"]]
 
 
 def _left(kind: str) -> Callable[[Crm, str], pd.DataFrame]:
-    return lambda crm, entity: _spells(crm, kind).rename(columns={"until": "ts"})[["rep_id", "team", "ts"]]  # noqa: ARG005
+    return lambda crm, entity: _spells(crm, kind).rename(columns={"until": "ts"})[["rep_id", "team", "ts"]]
 
 
 _ACCOUNT = {"account": "account_id"}
@@ -225,13 +239,10 @@ VIEWS: dict[str, View] = {
         ("interactions",),
         "interactions",
         _EVERYONE,
-        _rows(
-            "interactions",
-            "ts",
-            _same(*_EVERYONE.values(), "known_at", "type", "direction", "outcome", "duration"),
-        ),
+        _interactions,
         ("type", "direction", "outcome"),
         {"duration": _MINUTES},
+        words={"duration": "minutes"},
     ),
     "changes": View(
         ("changes",),
@@ -246,7 +257,7 @@ VIEWS: dict[str, View] = {
         ("quotes",),
         "quotes",
         {"opportunity": "opportunity_id"},
-        _rows("quotes", "sent_at", _same("opportunity_id", "amount", "discount_rate", "revision")),
+        _rows("quotes", "sent_at", "opportunity_id", "amount", "discount_rate", "revision"),
         (),
         {"amount": _MONEY, "discount_rate": _RATE, "revision": _UNIT},
         {"amount": "number", "discount_rate": "number"},
@@ -261,6 +272,7 @@ VIEWS: dict[str, View] = {
         _payments,
         (),
         {"amount": _MONEY, "days_late": _MINUTES, "on_time": _UNIT},
+        words={"days_late": "days past the due date", "on_time": "share on time"},
     ),
     "dues": View(("invoices",), "invoices fallen due", _ACCOUNT, _dues, (), {"amount": _MONEY}),
     "settlements": View(("invoices",), "due invoices paid", _ACCOUNT, _settlements, (), {"amount": _MONEY}),
@@ -268,7 +280,7 @@ VIEWS: dict[str, View] = {
         ("contracts",),
         "contract terms begun",
         _ACCOUNT,
-        _rows("contracts", "started_at", _same("account_id", "kind", "annual_value", "term_end_at")),
+        _rows("contracts", "started_at", "account_id", "kind", "annual_value", "term_end_at"),
         ("kind",),
         {"annual_value": _MONEY},
         {"kind": "category", "annual_value": "number", "term_end_at": "time"},
@@ -277,7 +289,7 @@ VIEWS: dict[str, View] = {
         ("contracts",),
         "contract terms ended",
         _ACCOUNT,
-        _rows("contracts", "ended_at", _same("account_id", "end_reason", "annual_value")),
+        _rows("contracts", "ended_at", "account_id", "end_reason", "annual_value"),
         ("end_reason",),
         {"annual_value": _MONEY},
     ),
@@ -285,18 +297,22 @@ VIEWS: dict[str, View] = {
         ("usage",),
         "days with use of the product",
         _ACCOUNT,
-        _rows("usage", "day", _same("account_id", "known_at", "logins", "active_users", "minutes", "features_used")),
+        _rows("usage", "day", "account_id", "logins", "active_users", "minutes", "features_used"),
         (),
         {"logins": _UNIT, "active_users": _UNIT, "minutes": _MINUTES, "features_used": _UNIT},
     ),
     "tickets": View(
-        ("tickets",), "tickets", _ACCOUNT, _rows("tickets", "opened_at", _same("account_id", "severity")), ("severity",)
+        ("tickets",), "tickets", _ACCOUNT, _rows("tickets", "opened_at", "account_id", "severity"), ("severity",)
     ),
-    "escalations": View(
-        ("tickets",), "escalated tickets", _ACCOUNT, _rows("tickets", "escalated_at", _same("account_id"))
-    ),
+    "escalations": View(("tickets",), "escalated tickets", _ACCOUNT, _rows("tickets", "escalated_at", "account_id")),
     "ticket_closings": View(
-        ("tickets",), "solved tickets", _ACCOUNT, _ticket_closings, (), {"csat": _MINUTES, "hours": _MINUTES}
+        ("tickets",),
+        "solved tickets",
+        _ACCOUNT,
+        _ticket_closings,
+        (),
+        {"csat": _MINUTES, "hours": _MINUTES},
+        words={"csat": "satisfaction (1 to 5)", "hours": "hours to solution"},
     ),
     "surveys": View(
         ("surveys",),
@@ -311,12 +327,10 @@ VIEWS: dict[str, View] = {
         ("contacts",),
         "contacts",
         _ACCOUNT,
-        _rows("contacts", "created_at", _same("account_id", "job_position")),
+        _rows("contacts", "created_at", "account_id", "job_position"),
         ("job_position",),
     ),
-    "leads": View(
-        ("leads",), "leads", _ACCOUNT, _rows("leads", "created_at", _same("account_id", "source")), ("source",)
-    ),
+    "leads": View(("leads",), "leads", _ACCOUNT, _rows("leads", "created_at", "account_id", "source"), ("source",)),
     "lead_endings": View(
         ("leads", "changes"),
         "leads converted or given up",
@@ -324,12 +338,13 @@ VIEWS: dict[str, View] = {
         _lead_endings,
         ("outcome",),
         {"days": _MINUTES},
+        words={"days": "days from lead to ending"},
     ),
     "opportunities": View(
         ("opportunities",),
         "deals created",
         _ACCOUNT,
-        _rows("opportunities", "created_at", _same("account_id", "product", "amount_at_creation")),
+        _rows("opportunities", "created_at", "account_id", "product", "amount_at_creation"),
         ("product",),
         {"amount_at_creation": _MONEY},
     ),
@@ -340,6 +355,7 @@ VIEWS: dict[str, View] = {
         _closings,
         ("outcome",),
         {"days": _MINUTES, "amount": _MONEY},
+        words={"days": "days from creation to closing"},
     ),
     "leads_taken": View(("leads", "changes"), "leads taken over", _OWNED, _taken("lead")),
     "leads_left": View(("leads", "changes"), "leads handed over or ended", _OWNED, _left("lead")),

@@ -1,0 +1,183 @@
+"""Features that are no events: columns filled at creation, own columns, and what dates alone decide."""
+
+import numpy as np
+import pandas as pd
+
+from crmlab.crm import Crm
+from crmlab.schema import DataError, ParameterError, did_you_mean, table
+
+from .declare import Field
+
+__all__ = ["calendar_column", "check_field", "field_column", "own_columns", "own_table", "own_usable"]
+
+_OWN_TABLES = {
+    "lead": ("leads", "lead_id", "created_at"),
+    "opportunity": ("opportunities", "opportunity_id", "created_at"),
+    "account": ("accounts", "account_id", "created_at"),
+    "rep": ("reps", "rep_id", "hired_at"),
+    "team": (None, "team", None),
+}
+_THROUGH = {
+    "accounts": ("account_id", "created_at"),
+    "contacts": ("contact_id", "created_at"),
+    "leads": ("lead_id", "created_at"),
+}
+_DAY = np.timedelta64(1, "D").astype("timedelta64[us]")
+
+Column = np.ndarray | pd.api.extensions.ExtensionArray
+
+
+def own_table(entity: str) -> tuple[str | None, str, str | None]:
+    """Return the table of an entity, its key and the column that says when one began; a team has no table."""
+    return _OWN_TABLES[entity]
+
+
+def field_column(crm: Crm, entity: str, field: Field, keys: pd.Series, as_of: pd.Series) -> Column | None:
+    """Return a field of each row, or None where the source never fills it.
+
+    Raises
+    ------
+    DataError : the column does not exist, has no history, or measures nothing.
+    """
+    home, key, _ = own_table(entity)
+    check_field(crm, field.through or home, field.column)
+    own = _looked_up(crm[home], key, field.column, keys) if not field.through else None
+    if not field.through and not field.fallback:
+        return _as_column(own) if crm.whole[home][field.column].notna().any() else None
+    through = field.through or "accounts"
+    link = _looked_up(crm[home], key, _THROUGH[through][0], keys)
+    if not _is_ever_filled(crm, home, field, through):
+        return None
+    other = _from_other(crm, through, field.column, link, as_of)
+    return _as_column(other if own is None else own.where(own.notna(), other.astype(own.dtype)))
+
+
+def own_columns(crm: Crm, entity: str, keys: pd.Series, *, dated: bool) -> dict[str, Column]:
+    """Return the own columns (`x_…`) of the entity that can be features and that the source ever fills."""
+    home, key, _ = own_table(entity)
+    names = [c for c in crm[home] if c.startswith("x_") and own_usable(crm, home, c, dated=dated)]
+    return {c: _as_column(_looked_up(crm[home], key, c, keys)) for c in names if crm.whole[home][c].notna().any()}
+
+
+def own_usable(crm: Crm, home: str, column: str, *, dated: bool) -> bool:
+    """Own columns of unknown date serve only where there are no dates at all, and the report says so."""
+    if pd.api.types.is_datetime64_any_dtype(crm[home][column].dtype):
+        return False
+    return crm.known_of(column) == "creation" or (crm.known_of(column) == "unknown" and not dated)
+
+
+def calendar_column(crm: Crm, entity: str, name: str, keys: pd.Series, as_of: pd.Series) -> Column | None:
+    """Return what dates alone decide, or None where the source lacks the date.
+
+    Raises
+    ------
+    ParameterError : there is no such calendar feature.
+    """
+    if name not in _CALENDAR:
+        raise ParameterError(
+            "There is no such calendar feature.", found=name, remedy=did_you_mean(name, list(_CALENDAR))
+        )
+    if name in ("month", "quarter_days_left"):
+        return _CALENDAR[name](as_of)
+    home, key, start = own_table(entity)
+    return _CALENDAR[name](crm, home, key, start, keys, as_of)
+
+
+def _month(as_of: pd.Series) -> np.ndarray:
+    return as_of.dt.month.astype("float64").to_numpy()
+
+
+def _quarter_days_left(as_of: pd.Series) -> np.ndarray:
+    """Days to the end of the quarter, in which sales closes what it can."""
+    end = as_of.dt.to_period("Q").dt.end_time.dt.normalize() + pd.Timedelta(days=1)
+    return ((end - as_of).to_numpy("timedelta64[us]") / _DAY).astype("float64")
+
+
+def _age_days(crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series) -> np.ndarray:
+    began = _looked_up(crm[home], key, start, keys).to_numpy("datetime64[us]")
+    return (as_of.to_numpy("datetime64[us]") - began) / _DAY
+
+
+def _customer_days(crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series) -> np.ndarray | None:
+    if "customer_since" not in crm[home] or crm.whole[home]["customer_since"].isna().all():
+        return None
+    since = _looked_up(crm[home], key, "customer_since", keys).to_numpy("datetime64[us]")
+    t = as_of.to_numpy("datetime64[us]")
+    return np.where(since < t, (t - since) / _DAY, np.nan)
+
+
+def _lead_to_opportunity(
+    crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series
+) -> np.ndarray | None:
+    if crm.whole[home]["lead_id"].isna().all():
+        return None
+    began = _looked_up(crm[home], key, start, keys)
+    lead = _looked_up(crm[home], key, "lead_id", keys)
+    first = _looked_up(crm["leads"], "lead_id", "created_at", lead)
+    first = first.where(first < as_of)
+    return (began.to_numpy("datetime64[us]") - first.to_numpy("datetime64[us]")) / _DAY
+
+
+_CALENDAR = {
+    "age_days": _age_days,
+    "month": _month,
+    "quarter_days_left": _quarter_days_left,
+    "customer_days": _customer_days,
+    "lead_to_opportunity_days": _lead_to_opportunity,
+}
+
+
+def _looked_up(frame: pd.DataFrame, key: str, column: str, keys: pd.Series) -> pd.Series:
+    """Value of each key, missing where the key is unknown or empty."""
+    place = pd.Index(frame[key]).get_indexer(keys)
+    values = frame[column].array.take(place, allow_fill=True)
+    return pd.Series(values, index=keys.index, name=column)
+
+
+def _from_other(crm: Crm, through: str, column: str, link: pd.Series, as_of: pd.Series) -> pd.Series:
+    """Value of what the entity belongs to, where that was in the CRM by then."""
+    key, start = _THROUGH[through]
+    value = _looked_up(crm[through], key, column, link)
+    began = _looked_up(crm[through], key, start, link)
+    return value.where((began < as_of) | as_of.isna())
+
+
+def _as_column(values: pd.Series) -> Column:
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return values.astype("float64").to_numpy()
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.to_numpy("float64", na_value=np.nan)
+    return values.astype("str").array
+
+
+def _is_ever_filled(crm: Crm, home: str, field: Field, through: str) -> bool:
+    whole = crm.whole
+    linked = whole[home][_THROUGH[through][0]].notna().any() and whole[through][field.column].notna().any()
+    return bool(linked or (not field.through and whole[home][field.column].notna().any()))
+
+
+def check_field(crm: Crm, home: str, column: str) -> None:
+    """Check that a column of a table can be a feature.
+
+    Raises
+    ------
+    DataError : it does not exist, was filled or changed after creation, or names or dates something.
+    """
+    spec = table(home)
+    if column not in crm[home]:
+        raise DataError(
+            f"Table `{home}` has no column `{column}`.", remedy=did_you_mean(column, [c for c in crm[home]])
+        )
+    known = crm.known_of(column) if column.startswith("x_") else spec[column].known
+    if known not in ("creation", spec.known_at):
+        raise DataError(
+            f"Column `{home}.{column}` cannot be a feature: what it held on an earlier date is not known.",
+            found="a column that was filled or changed after creation",
+            remedy="leave it out, or map its history to the table `changes`.",
+        )
+    time = pd.api.types.is_datetime64_any_dtype(crm[home][column].dtype)
+    if time or (column in spec.names and spec[column].kind in ("id", "text")):
+        raise DataError(
+            f"Column `{home}.{column}` cannot be a feature: it names or dates something and measures nothing.",
+            remedy="leave it out; ages are features already.",
+        )
