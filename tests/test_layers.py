@@ -19,7 +19,7 @@ LAYERS = (
     ("snapshots",),
     ("features", "quality"),
     ("splits", "metrics"),
-    ("association", "leakage"),
+    ("association", "exposure", "leakage"),
     ("models", "calibration"),
     ("evaluation", "gate", "explain"),
     ("scores", "points", "value", "reps", "cohorts", "paths", "forecast"),

@@ -20,6 +20,7 @@ __all__ = [
     "date_finding",
     "doubtful",
     "group_finding",
+    "honest_counts_finding",
     "leak_finding",
     "lift_finding",
     "metric_formats",
@@ -326,6 +327,59 @@ def leak_finding(truncation: pd.DataFrame, *, label: str) -> Finding:
         trust = "the outcome has no date, so whether a column was filled after it is a matter of trust"
         return Finding(f"{_capital(checked)}, and not one changed; but {trust}.", "caution")
     return Finding(f"Nothing recorded later enters a feature: {checked}, and not one changed.", "good")
+
+
+def honest_counts_finding(table: pd.DataFrame) -> Finding:
+    """Say what the count that looks best is worth once leads are compared fairly, and where even that misses the truth.
+
+    Parameters
+    ----------
+    table : result of `exposure.honest_counts_table`.
+    """
+    told = table[table["naive"].notna() & table["adjusted"].notna()]
+    if told.empty:
+        return Finding("No interaction can be set against a dated outcome, so no count can be judged.", "plain")
+    row = told.loc[told["naive_auc"].idxmax()]
+    sentence = (
+        f"One more {_words(row['type'])} goes with {_ratio(row, 'naive')} times the odds of converting by the final "
+        f"count, and {_ratio(row, 'adjusted')} times among leads of equal age, alike in source, size, season and the "
+        f"counts of the other types"
+    )
+    if told["true"].notna().any():
+        return _against_truth(sentence, row, told)
+    apart = told[(told["adjusted_low"] > 1) | (told["adjusted_high"] < 1)]
+    return Finding(
+        f"{sentence}. So compared, {len(apart)} of {len(told)} types still differ from no relation; warmer leads "
+        f"collect more of everything, so that is a sign of warmth and no proof of an effect.",
+        "caution" if len(apart) else "plain",
+    )
+
+
+def _against_truth(sentence: str, row: pd.Series, told: pd.DataFrame) -> Finding:
+    known = told[told["true"].notna()]
+    naive, held = (int(known[c].sum()) for c in ("naive_covers", "covers"))
+    missed = [_words(t) for t in known.loc[~known["covers"].astype(bool), "type"]]
+    truth = "" if pd.isna(row["true"]) else f"; the true odds ratio is {number(row['true'], 2)}"
+    sentence += (
+        f"{truth}. The interval of the final count holds the truth for {naive} of {len(known)} types, that of the fair "
+        f"comparison for {held}"
+    )
+    if not missed:
+        return Finding(f"{sentence}.", "plain")
+    sentence += f"; it misses {_and(missed)}: warm leads collect them, and warmth itself stands in no column"
+    return Finding(f"{sentence}.", "caution")
+
+
+def _ratio(row: pd.Series, way: str) -> str:
+    return estimate(row[way], row[f"{way}_low"], row[f"{way}_high"], kind="number", digits=2)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _estimate(comparison: Comparison, metric: str, model: str | None = None) -> str:

@@ -5,13 +5,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator, PercentFormatter
 
 __all__ = [
     "plot_association",
     "plot_calibration",
     "plot_capture",
     "plot_curves",
+    "plot_honest_counts",
     "plot_model_intervals",
     "plot_shares",
     "plot_split_gap",
@@ -175,6 +176,38 @@ def plot_association(table: pd.DataFrame, *, ax: Axes | None = None, top: int = 
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(axis="x", rotation=45)
+    return ax
+
+
+def plot_honest_counts(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw per type of interaction the odds ratio by each way of counting, with intervals, and the truth where known.
+
+    Parameters
+    ----------
+    table : result of `exposure.honest_counts_table`.
+    """
+    if not len(table) or not table[["naive", "as_of", "adjusted"]].notna().any(axis=None):
+        return _nothing(ax, "No interaction can be set against a dated outcome.")
+    ax = ax or _axes(8, 1.4 + 0.55 * len(table))
+    position = np.arange(len(table))
+    ways = {"naive": "final count", "as_of": "count so far", "adjusted": "count so far, at equal age and alike"}
+    for (way, name), colour, marker, shift in zip(ways.items(), (3, 1, 0), "D^o", (-0.24, 0, 0.24), strict=True):
+        colour = sns.color_palette()[colour]
+        ax.hlines(position + shift, table[f"{way}_low"], table[f"{way}_high"], color=colour, linewidth=2, alpha=0.6)
+        ax.scatter(table[way], position + shift, color=colour, marker=marker, s=28, label=name, zorder=2)
+    if table["true"].notna().any():
+        ax.vlines(table["true"], position - 0.38, position + 0.38, color="black", linewidth=2, label="truth", zorder=3)
+    ax.axvline(1, color=_GREY, linestyle="--", linewidth=1)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator((0.1, 0.2, 0.5, 0.8, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    labels = [f"{_short(t)}  (n = {n:,})" for t, n in zip(table["type"], table["n_events"], strict=True)]
+    ax.set_yticks(position, labels)
+    ax.invert_yaxis()
+    ax.grid(axis="x", visible=True)
+    ax.set(xlabel="odds ratio of one more interaction (1 = no relation)", ylabel="")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
     return ax
 
 
