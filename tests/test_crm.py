@@ -219,6 +219,16 @@ def test_span_runs_from_the_first_creation_to_the_newest_fact(tmp_path: Path) ->
     assert data_span(crm) == (pd.Timestamp("2024-01-15"), day[0])
 
 
+def test_span_of_a_source_without_leads_and_deals_begins_with_its_first_fact(tmp_path: Path) -> None:
+    invoices = pd.DataFrame(
+        {"invoice_id": ["1", "2"], "account_id": "A", "issued_at": times("2023-02-01", "2023-03-01")}
+    )
+    invoices["due_at"] = times("2022-01-01", "2030-01-01")  # planned, not a fact
+    crm = make_crm(tmp_path, accounts=pd.DataFrame({"account_id": ["A"]}), invoices=invoices)
+    assert data_span(crm) == (pd.Timestamp("2023-02-01"), pd.Timestamp("2023-03-01"))
+    check_as_of(crm, "2023-02-15")
+
+
 def test_span_without_any_date_is_empty(tmp_path: Path) -> None:
     first, last = data_span(make_crm(tmp_path, leads=leads(None, None)))
     assert first is pd.NaT

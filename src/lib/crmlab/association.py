@@ -3,22 +3,42 @@
 import numpy as np
 import pandas as pd
 
-from crmlab.metrics import roc_auc
+from crmlab.schema import ENTITY_KEYS
+from crmlab.snapshots import entity_of
 
 __all__ = ["association_table", "example_history", "missing_table", "period_labels"]
 
 _PRIOR_ROWS = 50.0
+_WHY = {
+    "mean": "no such event with a value in the window",
+    "recency": "no such event so far",
+    "since first": "no such event so far",
+    "trend": "no such event in the longer window",
+    "weekly mean": "nobody knows since when",
+    "exposure": "nobody knows since when",
+    "calendar": "nobody knows since when",
+    "ratio": "nothing to divide by: its denominator is zero or missing",
+    "difference": "one of its two values is missing",
+    "state": "not set so far",
+    "owner": "no owner assigned so far",
+    "linked": "no such link then, or a gap in what it leads to",
+    "text": "no text so far",
+    "field": "not filled in the CRM",
+    "own column": "not filled in the CRM",
+}
+"""Family of a feature → why it has gaps."""
+_NEVER = "should have no gaps: a count is 0 where there is nothing"
 
 
 def association_table(features: pd.DataFrame, snapshots: pd.DataFrame, *, freq: str = "quarter") -> pd.DataFrame:
     """Return how well each feature alone orders the rows, in all and period by period.
 
-    Numbers are taken as they are, gaps below everything; levels of a category by their conversion rate among the
-    *other* half of the leads, so that many small levels cannot look good by accident.
+    Numbers are taken as they are, gaps below everything; levels of a category by their rate of the outcome among the
+    *other* half of the entities, so that many small levels cannot look good by accident.
 
     Parameters
     ----------
-    features, snapshots : row for row the same (lead, as_of); rows without a mature label are left out.
+    features, snapshots : row for row the same (entity, as_of); rows without a mature label are left out.
     freq : `quarter` or `month`, the periods of `as_of`.
 
     Returns
@@ -28,38 +48,50 @@ def association_table(features: pd.DataFrame, snapshots: pd.DataFrame, *, freq: 
     column per period.
     """
     mature = snapshots["mature"].to_numpy()
-    y = snapshots.loc[mature, "label"].astype("float64").to_numpy()
-    periods = period_labels(snapshots.loc[mature, "as_of"], freq=freq)
-    half = _halves(snapshots.loc[mature, "lead_id"])
-    rows = [_one_feature(name, _as_score(values, y, half), y, periods) for name, values in features[mature].items()]
-    table = pd.DataFrame(rows)
-    strength = (table["auc"] - 0.5).abs()
+    y = snapshots.loc[mature, "label"].to_numpy(dtype=bool, na_value=False)
+    periods = _Periods(period_labels(snapshots.loc[mature, "as_of"], freq=freq))
+    half = _halves(snapshots.loc[mature, ENTITY_KEYS[entity_of(snapshots)]])
+    rows = [_one_feature(name, _as_score(values[mature], y, half), y, periods) for name, values in features.items()]
+    columns = ["feature", "n", "auc", "auc_low", "auc_high", "same_direction", *periods.names]
+    table = pd.DataFrame(rows, columns=columns)
+    strength = (table["auc"].astype("float64") - 0.5).abs()
     return table.iloc[np.argsort(-strength.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
 def missing_table(features: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return the features with gaps: feature, family, missing (share of rows), why."""
+    """Return the features with gaps: feature, family, missing (share of rows), why.
+
+    Parameters
+    ----------
+    catalog : result of `features.feature_catalog`; its families decide on the reason.
+    """
     missing = features.isna().mean().rename("missing").rename_axis("feature").reset_index()
     table = missing[missing["missing"] > 0].merge(catalog[["feature", "family"]], on="feature", validate="1:1")
-    why = {"recency": "no such interaction so far", "owner": "no owner assigned so far"}
-    table["why"] = table["family"].map(why).fillna("not filled in the CRM")
-    return table.sort_values(["missing", "feature"], ascending=[False, True], ignore_index=True)
+    table["why"] = table["family"].map(_WHY).fillna(_NEVER)
+    return table.sort_values(["missing", "feature"], ascending=[False, True], ignore_index=True)[
+        ["feature", "family", "missing", "why"]
+    ]
 
 
 def example_history(features: pd.DataFrame, snapshots: pd.DataFrame, *, columns: list[str]) -> pd.DataFrame:
-    """Return what was known of one lead on each of its dates: lead_id, as_of, some features, label.
+    """Return what was known of one entity on each of its dates: its key, as_of, some features, label.
 
-    The lead is the first of those looked at most often among the ones that converted; columns that do not exist are
-    left out.
+    The entity is the first of those looked at most often among the ones with the outcome; columns that do not exist
+    are left out.
+
+    Parameters
+    ----------
+    features, snapshots : row for row the same (entity, as_of).
     """
-    rows = snapshots[["lead_id", "as_of"]].join(features[[c for c in columns if c in features]])
-    rows["label"] = snapshots["label"]
-    converted = snapshots.loc[snapshots["label"].eq(True).fillna(False), "lead_id"].unique()
-    counts = rows.loc[rows["lead_id"].isin(converted), "lead_id"].value_counts()
-    if counts.empty:
-        return rows.head(0)
-    chosen = counts[counts == counts.iloc[0]].index.min()
-    return rows[rows["lead_id"] == chosen].reset_index(drop=True)
+    key = ENTITY_KEYS[entity_of(snapshots)]
+    happened = snapshots.loc[snapshots["label"].eq(True).fillna(False).to_numpy(bool), key].unique()
+    counts = snapshots.loc[snapshots[key].isin(happened), key].value_counts()
+    chosen = counts[counts == counts.max()].index.min() if len(counts) else None
+    here = snapshots[key].eq(chosen).to_numpy(bool) if chosen is not None else np.zeros(len(snapshots), dtype=bool)
+    rows = snapshots.loc[here, [key, "as_of"]].reset_index(drop=True)
+    shown = features.loc[here, [c for c in columns if c in features]].reset_index(drop=True)
+    label = snapshots.loc[here, "label"].reset_index(drop=True)
+    return pd.concat([rows, shown, label], axis=1)
 
 
 def period_labels(dates: pd.Series, *, freq: str) -> pd.Series:
@@ -71,30 +103,45 @@ def period_labels(dates: pd.Series, *, freq: str) -> pd.Series:
     return dates.dt.year.astype("str") + " Q" + dates.dt.quarter.astype("str")
 
 
-def _halves(lead_ids: pd.Series) -> np.ndarray:
-    """Divide leads into two halves that depend on nothing but their id."""
-    return (pd.util.hash_array(lead_ids.to_numpy(dtype=object)) % 2).astype(bool)
+class _Periods:
+    """Periods of the rows as small whole numbers, which sort fast, and their labels in order."""
+
+    def __init__(self, labels: pd.Series) -> None:
+        codes, names = pd.factorize(labels, sort=True)
+        self.names = list(names)
+        self.codes = codes.astype(np.uint8 if len(names) < 256 else np.int64)
+
+
+def _halves(ids: pd.Series) -> np.ndarray:
+    """Divide entities into two halves that depend on nothing but their id."""
+    codes, names = pd.factorize(ids)
+    return (pd.util.hash_array(np.asarray(names, dtype=object)) % 2).astype(bool)[codes]
 
 
 def _as_score(values: pd.Series, y: np.ndarray, half: np.ndarray) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(values):
-        return values.astype("float64").fillna(-np.inf).to_numpy()
-    levels = values.astype("str").fillna("(missing)")
+        score = values.to_numpy(dtype="float64", na_value=np.nan)
+        return np.where(np.isnan(score), -np.inf, score)
+    codes = pd.factorize(values, use_na_sentinel=False)[0]
     score = np.empty(len(y))
     for side in (False, True):
         here, other = half == side, half != side
         prior = y[other].mean() if other.any() else 0.0
-        counts = pd.Series(y[other]).groupby(levels[other].to_numpy()).agg(["sum", "size"])
-        rate = (counts["sum"] + prior * _PRIOR_ROWS) / (counts["size"] + _PRIOR_ROWS)
+        n = np.bincount(codes[other], minlength=codes.max(initial=-1) + 1)
+        happened = np.bincount(codes[other], weights=y[other], minlength=len(n))
+        rate = (happened + prior * _PRIOR_ROWS) / (n + _PRIOR_ROWS)
         # Centred per half: otherwise the two priors alone would order the rows.
-        score[here] = levels[here].map(rate).fillna(prior).to_numpy() - prior
+        score[here] = rate[codes[here]] - prior
     return score
 
 
-def _one_feature(name: str, score: np.ndarray, y: np.ndarray, periods: pd.Series) -> dict[str, object]:
-    by_period = {p: roc_auc(y[rows], score[rows]) for p, rows in _positions(periods)}
-    known = np.array([a for a in by_period.values() if not np.isnan(a)])
-    auc = roc_auc(y, score)
+def _one_feature(name: str, score: np.ndarray, y: np.ndarray, periods: _Periods) -> dict[str, object]:
+    order = np.argsort(score, kind="stable")
+    auc = _aucs(score[order], y[order], np.zeros(len(y), dtype=np.uint8), 1)[0]
+    # A stable sort by period keeps each period's rows sorted by score.
+    order = order[np.argsort(periods.codes[order], kind="stable")]
+    by_period = _aucs(score[order], y[order], periods.codes[order], len(periods.names))
+    known = by_period[~np.isnan(by_period)]
     return {
         "feature": name,
         "n": len(y),
@@ -102,10 +149,22 @@ def _one_feature(name: str, score: np.ndarray, y: np.ndarray, periods: pd.Series
         "auc_low": known.min() if len(known) else np.nan,
         "auc_high": known.max() if len(known) else np.nan,
         "same_direction": float(np.mean((known > 0.5) == (auc > 0.5))) if len(known) else np.nan,
-        **by_period,
+        **dict(zip(periods.names, by_period, strict=True)),
     }
 
 
-def _positions(periods: pd.Series) -> list[tuple[str, np.ndarray]]:
-    values = periods.to_numpy()
-    return [(p, np.flatnonzero(values == p)) for p in sorted(set(values))]
+def _aucs(score: np.ndarray, y: np.ndarray, period: np.ndarray, n_periods: int) -> np.ndarray:
+    """ROC AUC of each period, ties counting half; NaN with one class only. Rows come sorted by period and score."""
+    if not len(y):
+        return np.full(n_periods, np.nan)
+    starts = np.flatnonzero(np.r_[True, (score[1:] != score[:-1]) | (period[1:] != period[:-1])])
+    positive = np.add.reduceat(y, starts, dtype=np.int64)
+    negative = np.diff(np.r_[starts, len(y)]) - positive
+    group = period[starts]
+    before = np.searchsorted(group, np.arange(n_periods))
+    all_before = np.r_[0, np.cumsum(negative)]
+    below = all_before[:-1] - all_before[before][group]
+    # In whole numbers, doubled because ties count half: exact, whatever the order of the sum.
+    won = np.bincount(group, weights=(positive * (2 * below + negative)).astype("float64"), minlength=n_periods)
+    p, n = (np.bincount(group, weights=w, minlength=n_periods) for w in (positive, negative))
+    return np.divide(won, 2 * p * n, out=np.full(n_periods, np.nan), where=p * n > 0)

@@ -119,11 +119,16 @@ class Crm:
 
 
 def data_span(crm: Crm) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first creation of a lead or deal and the newest fact of any table; NaT where there is no date."""
-    created = [crm.extremes(name, "created_at")[0] for name in ("leads", "opportunities")]
+    """Return the first creation of a lead or deal and the newest fact of any table; NaT where there is no date.
+
+    A source without leads and deals begins with the first fact of any table.
+    """
+    counts = crm.counts()
+    begun = [name for name in ("leads", "opportunities") if name in counts] or list(counts)
+    created = [crm.extremes(name, TABLES[name].known_at)[0] for name in begun]
     newest = [
         crm.extremes(name, column)[1]
-        for name in crm.counts()
+        for name in counts
         for column in TABLES[name].of_kind("time")
         if not TABLES[name][column].planned
     ]
@@ -131,7 +136,7 @@ def data_span(crm: Crm) -> tuple[pd.Timestamp, pd.Timestamp]:
 
 
 def check_as_of(crm: Crm, as_of: str) -> None:
-    """Check that `as_of` lies inside the data: after the first lead or deal, at most a day after the newest fact.
+    """Check that `as_of` lies inside the data: after its beginning, at most a day after the newest fact.
 
     An empty `as_of` is right for a source without any date, and for no other.
 
