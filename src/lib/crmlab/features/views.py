@@ -61,9 +61,10 @@ def state_at(
     changes = crm["changes"]
     log = changes[(changes["entity"] == entity) & (changes["field"] == column)]
     log = log.sort_values(["changed_at", "change_id"], kind="stable")
-    asked = pd.DataFrame({"id": ids.to_numpy(), "time": times.to_numpy("datetime64[us]"), "at": range(len(ids))})
+    asked = pd.DataFrame({"id": pd.Series(ids.to_numpy(dtype=object), dtype="str"), "at": range(len(ids))})
+    asked["time"] = times.to_numpy("datetime64[us]")
     asked = asked[asked["id"].notna() & asked["time"].notna()].sort_values("time", kind="stable")
-    log = pd.DataFrame({"id": log["entity_id"], "time": log["changed_at"], "value": log["new_value"]})
+    log = pd.DataFrame({"id": log["entity_id"].astype("str"), "time": log["changed_at"], "value": log["new_value"]})
     found = pd.merge_asof(asked, log, on="time", by="id", allow_exact_matches=inclusive)
     return pd.Series(found["value"].to_numpy(), index=found["at"]).reindex(range(len(ids))).astype("str")
 
@@ -214,7 +215,7 @@ def _spells(crm: Crm, kind: str) -> pd.DataFrame:
     closed = pd.Series(closed.to_numpy(), index=frame[f"{kind}_id"])
     same = log["entity_id"] == log["entity_id"].shift(-1)
     until = log["changed_at"].shift(-1).where(same)
-    end = log["entity_id"].map(closed)
+    end = pd.Series(closed.reindex(log["entity_id"]).to_numpy("datetime64[us]"), index=log.index)
     # A rep who takes over what is already closed has nothing open.
     until = pd.concat([until, end], axis=1).min(axis=1)
     until = until.mask(until < log["changed_at"], log["changed_at"])
