@@ -55,14 +55,19 @@ def test_studies_are_listed(lab, capsys):
 
 
 def test_the_dictionary_is_written_and_checked(lab, capsys):
-    path = lab.root / "docs" / "data_dictionary.md"
+    columns, features = lab.root / "docs" / "data_dictionary.md", lab.root / "docs" / "features.md"
     assert cli.main(["dictionary", "--check"]) == 1
-    assert not path.exists()
+    assert not columns.exists()
+    assert not features.exists()
     assert cli.main(["dictionary"]) == 0
-    assert path.read_text().startswith("# Data dictionary")
+    assert columns.read_text().startswith("# Data dictionary")
+    assert features.read_text().startswith("# Features")
     assert cli.main(["dictionary", "--check"]) == 0
-    path.write_text("old")
-    assert cli.main(["dictionary", "--check"]) == 1
+    for path in (columns, features):
+        current = path.read_text()
+        path.write_text("old")
+        assert cli.main(["dictionary", "--check"]) == 1
+        path.write_text(current)
     assert "run `crmlab dictionary`" in capsys.readouterr().err
 
 

@@ -53,8 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     notebooks.add_argument("action", choices=["check"])
     notebooks.add_argument("--fix", action="store_true", help="remove outputs, counters and traces of runs")
     _add(commands, "examples", _examples, "run the small lead study and renew reports/examples/")
-    dictionary = _add(commands, "dictionary", _dictionary, "write docs/data_dictionary.md from the schema")
-    dictionary.add_argument("--check", action="store_true", help="write nothing; fail if the file is not current")
+    dictionary = _add(commands, "dictionary", _dictionary, "write docs/data_dictionary.md and docs/features.md")
+    dictionary.add_argument("--check", action="store_true", help="write nothing; fail if a file is not current")
     return parser
 
 
@@ -177,16 +177,18 @@ def _examples(_: argparse.Namespace) -> int:
 
 def _dictionary(options: argparse.Namespace) -> int:
     from crmlab import project
+    from crmlab.features import features_markdown
     from crmlab.run.files import write_atomic
     from crmlab.schema import RunError, dictionary_markdown
 
-    path = project.root() / "docs" / "data_dictionary.md"
-    current = path.is_file() and path.read_text(encoding="utf-8") == dictionary_markdown()
-    if options.check and not current:
-        raise RunError("docs/data_dictionary.md does not show the schema as it is.", remedy="run `crmlab dictionary`.")
-    if not current:
-        write_atomic(path, dictionary_markdown())
-    _say(f"docs/data_dictionary.md {'is current' if current else 'written'}.")
+    for name, text in (("data_dictionary.md", dictionary_markdown()), ("features.md", features_markdown())):
+        path = project.root() / "docs" / name
+        current = path.is_file() and path.read_text(encoding="utf-8") == text
+        if options.check and not current:
+            raise RunError(f"docs/{name} does not show what the code declares.", remedy="run `crmlab dictionary`.")
+        if not current:
+            write_atomic(path, text)
+        _say(f"docs/{name} {'is current' if current else 'written'}.")
     return 0
 
 

@@ -16,6 +16,7 @@ from .declare import (
     Ratio,
     Total,
 )
+from .dictionary import features_markdown
 
 __all__ = [
     "EVER",
@@ -35,6 +36,7 @@ __all__ = [
     "event_accounts",
     "feature_catalog",
     "feature_groups",
+    "features_markdown",
     "plan_features",
     "refused_columns",
 ]

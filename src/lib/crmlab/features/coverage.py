@@ -22,9 +22,10 @@ def event_accounts(crm: Crm, entity: str, *, as_of: str | pd.Timestamp | None = 
 
     Returns
     -------
-    One row per kind of event: events, table, total, used, without_entity (they name none), unknown_entity (they name one
-    that the CRM does not hold, as after a merger), without_time, after_as_of, and negative_values (durations below
-    zero, which count as missing; the events are used). The first reason that fits is the one counted.
+    One row per kind of event: events, table, total, used, without_entity (they name none), unknown_entity (they name
+    one that the CRM does not hold, as after a merger), without_time (not over yet, or nobody knows when), after_as_of,
+    and negative_values (durations below zero, which count as missing; the events are used). The first reason that fits
+    is the one counted.
     """
     study = Study(crm, windows=WINDOWS)
     names = dict.fromkeys(f.view for f in declared(entity) if isinstance(f, Feature))
