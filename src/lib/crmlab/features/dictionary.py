@@ -12,11 +12,11 @@ _HEAD = f"""# Features
 
 Written by `crmlab dictionary` from the declarations in `crmlab.features`; do not edit by hand.
 
-Every feature of a row is computed from what was known strictly before the row's `as_of`. A window of w days reaches from
-`as_of` − w days (inclusive) to `as_of` (exclusive); windows of {", ".join(map(str, WINDOWS))} days can be changed per study.
-{{}} stands for a value that the source holds, such as a type of interaction. A source that has no event of a kind has no
-feature of it. The last column names the requirements that a feature answers. The formulas stand in
-[Methods](methods.md#features).
+Every feature of a row is computed from what was known strictly before the row's `as_of`. A window of w days reaches
+from `as_of` − w days (inclusive) to `as_of` (exclusive). The usual windows of {", ".join(map(str, WINDOWS))} days can be
+changed per study. {{}} stands for a value that the source holds, such as a type of interaction. A source that has no
+event of a kind has no feature of it. The last column names the requirements that a feature answers. The formulas stand
+in [Methods](methods.md#features).
 """
 _ENTITIES = {"lead": "Leads", "opportunity": "Opportunities", "account": "Accounts (customers)", "rep": "Reps"}
 
@@ -28,15 +28,8 @@ def features_markdown() -> str:
 
 def _section(entity: str, title: str) -> str:
     lines = declared_lines(entity, declared(entity))
-    head = [
-        f"## {title}",
-        "",
-        f"{len(lines)} lines.",
-        "",
-        "| feature | family | table | meaning | ids |",
-        "|---|---|---|---|---|",
-    ]
-    return "\n".join([*head, *_rows(lines), ""])
+    columns = "| feature | family | table | meaning | ids |\n|---|---|---|---|---|"
+    return "\n".join([f"## {title}\n\n{len(lines)} declared.\n", columns, *_rows(lines), ""])
 
 
 def _rows(lines: list[Line]) -> Iterator[str]:

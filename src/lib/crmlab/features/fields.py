@@ -165,9 +165,7 @@ def check_field(crm: Crm, home: str, column: str) -> None:
     """
     spec = table(home)
     if column not in crm[home]:
-        raise DataError(
-            f"Table `{home}` has no column `{column}`.", remedy=did_you_mean(column, [c for c in crm[home]])
-        )
+        raise DataError(f"Table `{home}` has no column `{column}`.", remedy=did_you_mean(column, list(crm[home])))
     known = crm.known_of(column) if column.startswith("x_") else spec[column].known
     if known not in ("creation", spec.known_at):
         raise DataError(

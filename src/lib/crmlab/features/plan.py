@@ -1,7 +1,7 @@
 """From declarations and the values that a source holds to the arrays that the kernel runs on.
 
-A plan holds plain numbers and texts only: it is small, can be stored or sent to another machine, and the same plan gives
-the same features in batch, live, out of core and on a cluster.
+A plan holds plain numbers and texts only: it is small, can be stored or sent to another machine, and the same plan
+gives the same features in batch, live, out of core and on a cluster.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,8 +37,9 @@ class Output:
 
     Attributes
     ----------
-    measure : one of `MEASURES`. at : lines of the kernel's results that it takes. days : its windows. per_unit : steps per
-    unit of what was summed. encoding : for shown values: number, time or the column of a category.
+    measure : one of `MEASURES`. at : lines of the kernel's results that it takes. days : its windows.
+    per_unit : steps per unit of what was summed. encoding : of shown values: number, time or category.
+    feature : the declaration it comes from. value : column that is shown.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """How canonical tables become events: who they belong to, when they took place, when they were known.
 
 A view is a table of events with the ids of the entities they belong to, `ts`, `known_at` (where it can differ),
-category columns to filter by and value columns to measure. A fact that ends something (a payment, a closing) is an event of its
-own, at its own time, so that nothing is known before it happened.
+category columns to filter by and value columns to measure. A fact that ends something (a payment, a closing) is an
+event of its own, at its own time, so that nothing is known before it happened.
 """
 
 from collections.abc import Callable, Mapping
