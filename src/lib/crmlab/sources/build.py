@@ -9,8 +9,10 @@ import pandas as pd
 from crmlab.schema import TABLES, did_you_mean
 
 from .cells import present
-from .convert import convert_texts
+from .combine import combine_rows
+from .convert import convert_texts, multiply_texts, time_between
 from .duplicates import rows_without_duplicates
+from .histories import STATE, changes_from_states, held_since
 from .lookups import look_up
 from .problems import Problems, safe_header
 from .specs import ColumnSpec, Source, TableSpec
@@ -50,8 +52,30 @@ def build_tables(source: Source, texts: dict[str, TextTable], problems: Problems
     built: dict[str, list[BuiltTable]] = {}
     for entry in source.tables:
         if entry.file in texts:
-            built.setdefault(entry.table, []).append(_Entry(source, entry, texts, problems).build())
-    return {name: _joined(name, parts) for name, parts in built.items()}
+            part = _Entry(source, entry, texts, problems).build()
+            built.setdefault(entry.table, []).append(part)
+            for column in (c for c in entry.columns if c.since and c.name in part.frame):
+                built.setdefault("changes", []).append(_held_since(part, column, entry.table, problems))
+    tables = {name: _joined(name, parts) for name, parts in built.items()}
+    if "changes" in tables:
+        tables["changes"] = _as_changes(tables["changes"], problems)
+    return tables
+
+
+def _held_since(part: BuiltTable, column: ColumnSpec, table: str, problems: Problems) -> BuiltTable:
+    frame, rows = held_since(part.frame, column, table, part.where, problems)
+    (texts, kept), *_ = part.origins
+    return BuiltTable(frame, ((texts, kept[rows]),))
+
+
+def _as_changes(table: BuiltTable, problems: Problems) -> BuiltTable:
+    """Return `changes` with its states made changes."""
+    if not {"entity", "entity_id", "field", "new_value", "changed_at"} <= set(table.frame):
+        return table  # told already: a column that the file lacks
+    frame, keep = changes_from_states(table.frame, problems)
+    ends = np.cumsum([len(kept) for _, kept in table.origins])[:-1]
+    parts = zip(table.origins, np.split(keep, ends), strict=True)
+    return BuiltTable(frame, tuple((texts, kept[here]) for (texts, kept), here in parts))
 
 
 def _joined(name: str, parts: list[BuiltTable]) -> BuiltTable:
@@ -73,15 +97,57 @@ class _Entry:
         """Return the table with its rows filtered, its columns converted and its repeated keys dealt with."""
         self._tell_lacking()
         self.kept = self._kept_rows()
-        raw = {c.name: (c, self._raw(c)) for c in self.entry.columns}
-        columns = {
-            name: convert_texts(texts, column, self.entry.table, self._where, self.problems)
-            for name, (column, texts) in raw.items()
-            if texts is not None
-        }
-        frame = pd.DataFrame(columns, index=pd.RangeIndex(len(self.kept)))
-        keep = rows_without_duplicates(self.entry, frame, self._where, self.problems)
-        return BuiltTable(frame.loc[keep].reset_index(drop=True), ((self.table, self.kept[keep]),))
+        columns = {c.name: self._column(c) for c in self.entry.columns}
+        found = {name: values for name, values in columns.items() if values is not None}
+        frame = pd.DataFrame(found, index=pd.RangeIndex(len(self.kept)))
+        if self.entry.duplicates == "combine":
+            frame, rows = combine_rows(self.entry, frame, self._where, self.problems)
+        else:
+            rows = np.flatnonzero(rows_without_duplicates(self.entry, frame, self._where, self.problems))
+            frame = frame.iloc[rows].reset_index(drop=True)
+        frame = frame.assign(**{STATE: True}) if self.entry.states else frame
+        return BuiltTable(frame, ((self.table, self.kept[rows]),))
+
+    def _column(self, column: ColumnSpec) -> pd.Series | None:
+        """Return the values of a column; None when a file lacks what it needs."""
+        rest = (column, self.entry.table, self._where, self.problems)
+        if any(name not in self.table.frame for name in (*column.between, column.times, *column.only) if name):
+            return None
+        if column.between:
+            return time_between([self._where_only(self._chosen(n, column), column) for n in column.between], *rest)
+        texts = self._raw(column)
+        if texts is None:
+            return None
+        texts = self._where_only(texts, column)
+        if column.times:
+            return multiply_texts(texts, self._chosen(column.times, column), *rest)
+        values = convert_texts(texts, *rest)
+        if column.not_before:
+            self._tell_too_early(values, column)
+        return values
+
+    def _where_only(self, texts: pd.Series, column: ColumnSpec) -> pd.Series:
+        """Return the texts, missing in the rows that the column's `only` leaves out."""
+        return texts.where(_holds(self.table.frame, column.only)[self.kept]) if column.only else texts
+
+    def _tell_too_early(self, values: pd.Series, column: ColumnSpec) -> None:
+        """Warn about times that lie before the one which the mapping says they follow."""
+        bound = self._column(column.not_before)
+        if bound is None:
+            return
+        early = (values < bound).to_numpy()
+        if early.any():
+            i = int(early.argmax())
+            self.problems.add(
+                "warning",
+                self.entry.table,
+                column.name,
+                f"{column.origin} lies before {column.not_before.origin}.",
+                rows=int(early.sum()),
+                of=int((values.notna() & bound.notna()).sum()),
+                example=f"{self._where(i)}: {values.iloc[i]:%Y-%m-%d} before {bound.iloc[i]:%Y-%m-%d}",
+                what_to_do="Find out which of the two is wrong; until then these rows tell nothing reliable.",
+            )
 
     def _where(self, position: int) -> str:
         return self.table.where(int(self.kept[position]))
@@ -103,9 +169,7 @@ class _Entry:
     def _kept_rows(self) -> np.ndarray:
         """Return the positions of the rows that `only` and `skip_missing` keep, and tell how many they leave out."""
         frame, keep = self.table.frame, np.ones(len(self.table.frame), dtype=bool)
-        for name, wanted in self.entry.only.items():
-            if name in frame:
-                keep &= frame[name].str.strip().isin([w.strip() for w in wanted]).to_numpy()
+        keep &= _holds(frame, {name: wanted for name, wanted in self.entry.only.items() if name in frame})
         for name in self.entry.skip_missing:
             if name in frame:
                 keep &= present(frame[name], missing=self.missing, trim=True).notna().to_numpy()
@@ -175,9 +239,15 @@ class _Entry:
             )
 
 
+def _holds(frame: pd.DataFrame, only: dict[str, tuple[str, ...]]) -> np.ndarray:
+    """Return the rows in which each column holds one of its values."""
+    keep = np.ones(len(frame), dtype=bool)
+    for name, wanted in only.items():
+        keep &= frame[name].str.strip().isin([w.strip() for w in wanted]).to_numpy()
+    return keep
+
+
 def _columns_needed(entry: TableSpec) -> list[tuple[str, str]]:
     """Return (file, column) for every column that an entry of the mapping names."""
-    plain = [(entry.file, name) for c in entry.columns if not c.lookup for name in c.columns]
-    here = [(entry.file, c.lookup.ours) for c in entry.columns if c.lookup]
-    there = [(c.lookup.file, name) for c in entry.columns if c.lookup for name in (*c.columns, c.lookup.theirs)]
-    return [*plain, *here, *there, *((entry.file, name) for name in (*entry.only, *entry.skip_missing))]
+    reads = [pair for c in entry.columns for pair in c.reads(entry.file)]
+    return [*reads, *((entry.file, name) for name in (*entry.only, *entry.skip_missing))]

@@ -8,21 +8,32 @@ from crmlab.schema import Column, Table, did_you_mean
 
 from .dates import NAMED_FORMATS, is_date_only, unknown_directives
 from .documents import Section
+from .histories import ENTITIES
 from .specs import KNOWN, OWN_TYPES, ColumnSpec, Lookup, OwnColumn
-from .units import unit_factor, unit_names
+from .units import between_factor, unit_factor, unit_names
 
-__all__ = ["check_time_zone", "read_column", "read_own_column"]
+__all__ = ["COMBINE", "check_time_zone", "read_column", "read_only", "read_own_column"]
 
 _OWN_NAME = re.compile(r"x_[a-z0-9_]+")
 _OWN_KINDS = {"number": "number", "category": "category", "boolean": "boolean", "date": "time"}
-_ORIGINS = ("from", "constant", "row_number")
+_ORIGINS = ("from", "constant", "row_number", "between")
 _TEXT_KEYS = ("values", "others", "ignore_case", "missing", "trim", "invalid", "note")
 _FOR_KIND = {
-    "number": ("decimal", "thousands", "strip", "unit", "scale"),
+    "number": ("decimal", "thousands", "strip", "unit", "scale", "times", "between"),
     "integer": ("thousands", "strip", "unit", "scale"),
-    "time": ("format", "time_zone", "date_means"),
+    "time": ("format", "time_zone", "date_means", "not_before"),
 }
-_ALL_KEYS = (*_ORIGINS, "join", "lookup", *_TEXT_KEYS, *_FOR_KIND["number"], *_FOR_KIND["time"])
+_FOR_BETWEEN = ("format", "time_zone")
+_READING = (*_ORIGINS, "join", "lookup", "only", *_TEXT_KEYS)
+_ALL_KEYS = (*_READING, "combine", "since", *_FOR_KIND["number"], *_FOR_KIND["time"])
+_NOT_BEFORE = ("from", "lookup", "missing", "format", "time_zone", "date_means")
+COMBINE = ("same", "first", "last", "min", "max", "sum", "count", "distinct")
+_COMBINE_FOR = {
+    "number": COMBINE,
+    "integer": COMBINE,
+    "time": ("same", "first", "last", "min", "max"),
+}
+_COMBINE_ANY = ("same", "first", "last")
 _DATE_MEANS = ("", "end_of_day", "start_of_day")
 
 
@@ -40,6 +51,9 @@ def read_column(
     return ColumnSpec(
         name=name,
         kind=known.kind,
+        only=read_only(section),
+        combine=_combine(section, known.kind),
+        since=_since(section, known, spec),
         personal=known.personal,
         required=known.required,
         planned=known.planned,
@@ -51,7 +65,17 @@ def read_column(
         **_text_options(section, known),
         **_number_options(section, known, currency),
         **_time_options(section, known, spec, time_zone, is_excel),
+        **_not_before(section, known, spec, time_zone, is_excel, files),
     )
+
+
+def read_only(section: Section) -> dict[str, tuple[str, ...]]:
+    """Return the values that `only` names, by source column."""
+    only = section.section("only")
+    found = {name: only.texts(name) for name in only.values}
+    for name in (n for n, values in found.items() if not values):
+        only.fault("name at least one value.", name)
+    return found
 
 
 def read_own_column(section: Section, name: str, table: str) -> OwnColumn:
@@ -104,7 +128,9 @@ def _canonical(section: Section, name: str, spec: Table) -> Column | None:
 def _check_origin(section: Section) -> None:
     given = [key for key in _ORIGINS if key in section]
     if not given:
-        section.fault("says nothing about where its values come from: add `from:`, `constant:` or `row_number: true`.")
+        section.fault(
+            "says nothing about where its values come from: add `from:`, `constant:`, `between:` or `row_number: true`."
+        )
     if len(given) > 1:
         section.fault(f"has {' and '.join(given)}: only one of them can be meant.")
     if "lookup" in section and "from" not in section:
@@ -112,7 +138,7 @@ def _check_origin(section: Section) -> None:
 
 
 def _check_kind_keys(section: Section, kind: str) -> None:
-    fit = _FOR_KIND.get(kind, ())
+    fit = (*_FOR_KIND.get(kind, ()), *(_FOR_BETWEEN if "between" in section else ()))
     for key in section.values:
         if any(key in keys for keys in _FOR_KIND.values()) and key not in fit:
             section.fault(f"has no effect on a column of type {kind}.", key)
@@ -121,6 +147,7 @@ def _check_kind_keys(section: Section, kind: str) -> None:
 def _origin(section: Section, files: list[str]) -> dict:
     return {
         "columns": section.texts("from"),
+        "between": _between(section),
         "join": section.text("join", "-"),
         "constant": section.text("constant") if "constant" in section else None,
         "row_number": section.flag("row_number"),
@@ -132,7 +159,7 @@ def _lookup(section: Section, files: list[str]) -> Lookup | None:
     if "lookup" not in section:
         return None
     lookup = section.section("lookup")
-    lookup.allow("file", "by")
+    lookup.allow("file", "by", "values")
     file, by = lookup.text("file", required=True), lookup.pairs("by")
     if file and file not in files:
         lookup.fault(f"there is no file `{file}`; {did_you_mean(file, files)}", "file")
@@ -140,7 +167,42 @@ def _lookup(section: Section, files: list[str]) -> Lookup | None:
         lookup.fault("must hold one `column here: column there`.", "by")
         return None
     ((ours, theirs),) = by.items()
-    return Lookup(file, ours, theirs)
+    return Lookup(file, ours, theirs, lookup.pairs("values"))
+
+
+def _between(section: Section) -> tuple[str, ...]:
+    if "between" not in section:
+        return ()
+    ends = section.texts("between")
+    if len(ends) != 2:
+        section.fault("must name two columns, the earlier time first: `between: [Begin, End]`.", "between")
+        return ()
+    return ends
+
+
+def _combine(section: Section, kind: str) -> str:
+    """Return how rows are combined; `count` and `distinct` count texts, so they make numbers of any column."""
+    allowed = _COMBINE_FOR.get(kind, _COMBINE_ANY)
+    word = section.choice("combine", COMBINE, "") if "combine" in section else ""
+    if word and word not in allowed:
+        section.fault(f"`{word}` has no meaning for a column of type {kind}; use {', '.join(allowed)}.", "combine")
+        return ""
+    return word
+
+
+def _since(section: Section, known: Column, spec: Table) -> str:
+    """Return since when the value has held; it matters for values that may change, of entities with a history."""
+    since = section.text("since")
+    if not since:
+        return ""
+    if spec.name not in ENTITIES:
+        section.fault(f"only {', '.join(ENTITIES)} have a history in `changes`.", "since")
+    own_today = known.name not in spec.names and section.text("known") == "today"
+    if known.name in spec.names and known.as_of_safe:
+        section.fault(f"has no effect: {known.name} is known from {known.known} on anyway.", "since")
+    elif known.name not in spec.names and not own_today:
+        section.fault("has an effect only with `known: today`.", "since")
+    return since
 
 
 def _text_options(section: Section, known: Column) -> dict:
@@ -181,8 +243,27 @@ def _number_options(section: Section, known: Column, currency: str) -> dict:
         "decimal": decimal,
         "thousands": thousands,
         "strip": section.text("strip"),
-        "scale": _scale(section, known, currency),
+        "times": _times(section),
+        "scale": _scale(section, known, currency) * _between_factor(section, known),
     }
+
+
+def _times(section: Section) -> str:
+    if "times" in section and ("lookup" in section or len(section.texts("from")) != 1):
+        section.fault("needs `from:` with one column of this file.", "times")
+    return section.text("times")
+
+
+def _between_factor(section: Section, known: Column) -> float:
+    """Return the canonical unit in a minute, or for own columns the days in it."""
+    if "between" not in section:
+        return 1.0
+    if "unit" in section:
+        section.fault("has no effect with `between`, which gives the canonical unit by itself.", "unit")
+    factor = between_factor("days" if known.name.startswith("x_") else known.unit)
+    if factor is None:
+        section.fault(f"a time has no meaning for a column in {known.unit or 'counts'}.", "between")
+    return factor or 1.0
 
 
 def _scale(section: Section, known: Column, currency: str) -> float:
@@ -204,7 +285,7 @@ def _scale(section: Section, known: Column, currency: str) -> float:
 
 
 def _time_options(section: Section, known: Column, spec: Table, time_zone: str, is_excel: bool) -> dict:
-    if known.kind != "time":
+    if known.kind != "time" and "between" not in section:
         return {}
     formats = section.texts("format")
     if not formats and not is_excel and "constant" not in section:
@@ -217,6 +298,25 @@ def _time_options(section: Section, known: Column, spec: Table, time_zone: str, 
         "time_zone": check_time_zone(section, "time_zone", time_zone),
         "end_of_day": means == "end_of_day" or (not means and _tells_when_known(known.name, spec)),
     }
+
+
+def _not_before(section: Section, known: Column, spec: Table, time_zone: str, is_excel: bool, files: list[str]) -> dict:
+    """Return the time that this one may not lie before, read like the column itself."""
+    if known.kind != "time" or "not_before" not in section:
+        return {}
+    other = section.section("not_before")
+    other.allow(*_NOT_BEFORE)
+    if "from" not in other:
+        other.fault("lacks the key `from`.")
+    bound = ColumnSpec(
+        name=known.name,
+        kind="time",
+        columns=other.texts("from"),
+        lookup=_lookup(other, files),
+        missing=other.texts("missing"),
+        **_time_options(other, known, spec, time_zone, is_excel),
+    )
+    return {"not_before": bound}
 
 
 def _tells_when_known(name: str, spec: Table) -> bool:

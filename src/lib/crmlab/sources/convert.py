@@ -1,6 +1,7 @@
 """Turn the texts of one column into its canonical type, and tell about every value that does not fit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from .dates import parse_dates, suggest_formats
 from .problems import Problems, mask_text, safe_value
 from .specs import ColumnSpec
 
-__all__ = ["convert_texts"]
+__all__ = ["check_filled", "check_numbers", "convert_texts", "multiply_texts", "time_between"]
 
 _SHOWN = 3
 _LISTED = 8
@@ -23,6 +24,9 @@ def convert_texts(
 ) -> pd.Series:
     """Return the texts as the column's type: mapped, read, scaled, and checked against its allowed values and range.
 
+    The range of a number that is still to be multiplied or summed is left to `check_numbers`, and a column that counts
+    texts gets them as they are.
+
     Parameters
     ----------
     texts : texts with missing ones missing.
@@ -32,12 +36,61 @@ def convert_texts(
     teller = _Teller(table, column, where, problems, len(texts))
     mapped, unknown = map_values(texts, column.values, others=column.others, ignore_case=column.ignore_case)
     teller.unmapped(texts, unknown)
+    if column.combine in ("count", "distinct"):
+        return mapped
     values = {"number": _number, "integer": _number, "boolean": _boolean, "time": _time}.get(column.kind, _text)(
         mapped, column, teller
     )
-    if column.required:
+    if column.required and not column.combine:
         teller.empty(values.isna().to_numpy() & ~teller.told)
     return values
+
+
+def check_filled(
+    values: pd.Series, column: ColumnSpec, table: str, where: Callable[[int], str], problems: Problems
+) -> None:
+    """Tell, as an error, rows without a value in a required column."""
+    if column.required:
+        _Teller(table, column, where, problems, len(values)).empty(values.isna().to_numpy())
+
+
+def check_numbers(
+    values: pd.Series, column: ColumnSpec, table: str, where: Callable[[int], str], problems: Problems
+) -> pd.Series:
+    """Return computed numbers, missing where they are out of range or not whole; `problems` is told."""
+    if column.kind not in ("number", "integer"):
+        return values
+    teller, texts = _Teller(table, column, where, problems, len(values)), values.astype("str")
+    values = _in_range(values, texts, column, teller)
+    return _whole(values, texts, column, teller) if column.kind == "integer" else values
+
+
+def multiply_texts(
+    texts: pd.Series,
+    factors: pd.Series,
+    column: ColumnSpec,
+    table: str,
+    where: Callable[[int], str],
+    problems: Problems,
+) -> pd.Series:
+    """Return the product of two texts of numbers that are written alike; missing where either is missing."""
+    first = convert_texts(texts, replace(column, scale=1.0), table, where, problems)
+    other = replace(column, columns=(column.times,), values={})
+    product = first * convert_texts(factors, other, table, where, problems)
+    return product if column.combine == "sum" else check_numbers(product, column, table, where, problems)
+
+
+def time_between(
+    ends: list[pd.Series], column: ColumnSpec, table: str, where: Callable[[int], str], problems: Problems
+) -> pd.Series:
+    """Return the time from one text to the other, in the unit that the column's `scale` makes of minutes."""
+    reading = replace(column, kind="time", values={}, required=False, combine="")
+    begin, end = (
+        convert_texts(texts, replace(reading, columns=(name,)), table, where, problems)
+        for texts, name in zip(ends, column.between, strict=True)
+    )
+    minutes = (end - begin) / pd.Timedelta(minutes=1)
+    return check_numbers(minutes.astype("float64") * column.scale, column, table, where, problems)
 
 
 class _Teller:
@@ -142,6 +195,8 @@ def _number(texts: pd.Series, column: ColumnSpec, teller: _Teller) -> pd.Series:
     values, unread = parse_numbers(texts, decimal=column.decimal, thousands=column.thousands, strip=column.strip)
     teller.tell(unread, f"{column.origin} is not a number.", texts=texts, to_do=_number_hint(texts[unread], column))
     values = values * column.scale if column.scale != 1 else values
+    if column.times or column.combine == "sum":
+        return values
     values = _in_range(values, texts, column, teller)
     return _whole(values, texts, column, teller) if column.kind == "integer" else values
 

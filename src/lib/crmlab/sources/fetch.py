@@ -12,7 +12,7 @@ from .specs import FileSpec
 
 __all__ = ["find_files", "sha256_of"]
 
-_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".xlsx", ".xlsm")
+_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".xlsx", ".xlsm", ".xes", ".xes.gz")
 _SECONDS = 60
 
 
@@ -29,10 +29,10 @@ def find_files(spec: FileSpec, *, mapping: Path) -> list[Path]:
     return [_public(spec)] if spec.url else _own(spec, mapping)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's unpacked bytes."""
+def sha256_of(path: Path, *, packed: bool = False) -> str:
+    """Return the SHA-256 of a file's unpacked bytes, or of its bytes as they are (`packed`)."""
     digest = hashlib.sha256()
-    with open_unpacked(path) as stream:
+    with path.open("rb") if packed else open_unpacked(path) as stream:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -75,7 +75,7 @@ def _near(mapping: Path, path: str) -> str:
 def _public(spec: FileSpec) -> Path:
     folder = datasets_dir()
     path = _in_datasets(spec, folder) if folder else _downloaded(spec)
-    found = sha256_of(path)
+    found = sha256_of(path, packed=spec.is_packed)
     if found not in spec.sha256:
         raise _wrong_checksum(spec, path, found)
     return path
@@ -103,7 +103,7 @@ def _wrong_checksum(spec: FileSpec, path: Path, found: str) -> SourceError:
 def _downloaded(spec: FileSpec) -> Path:
     """Return the cached download, fetching it first where it is missing; a broken download leaves nothing behind."""
     place = data_dir() / "downloads" / spec.path
-    if place.is_file() and sha256_of(place) in spec.sha256:
+    if place.is_file() and sha256_of(place, packed=spec.is_packed) in spec.sha256:
         return place
     import pooch
     from requests.exceptions import RequestException

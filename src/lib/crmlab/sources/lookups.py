@@ -33,11 +33,22 @@ def look_up(
             "value": present(theirs[column.columns[0]], missing=(*missing, *column.missing), trim=True),
         }
     )
+    keys = _renamed(keys, column, table, problems)
     pairs = pairs.dropna(subset="key").drop_duplicates()
     _tell_repeated(pairs, column, table, problems)
     found = pairs.drop_duplicates("key").set_index("key")["value"]
     _tell_orphans(keys, found, column, table, problems)
     return keys.map(found).astype("str")
+
+
+def _renamed(keys: pd.Series, column: ColumnSpec, table: str, problems: Problems) -> pd.Series:
+    """Return the keys as the other file spells them."""
+    other = keys.isin(list(column.lookup.values)).to_numpy()
+    if not other.any():
+        return keys
+    text = f"`{column.lookup.ours}` is spelt otherwise in the file `{column.lookup.file}` (`lookup.values`)."
+    problems.add("note", table, column.name, text, rows=int(other.sum()), of=len(keys))
+    return keys.replace(column.lookup.values)
 
 
 def _tell_repeated(pairs: pd.DataFrame, column: ColumnSpec, table: str, problems: Problems) -> None:

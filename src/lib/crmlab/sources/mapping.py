@@ -5,16 +5,16 @@ from pathlib import Path
 
 from crmlab.schema import TABLES, did_you_mean
 
-from .column_mapping import check_time_zone, read_column, read_own_column
+from .column_mapping import check_time_zone, read_column, read_only, read_own_column
 from .documents import MappingError, Section, parse_yaml
 from .specs import ColumnSpec, DemoSpec, FileSpec, OwnColumn, Source, TableSpec
 
 __all__ = ["DUPLICATES", "read_mapping"]
 
-DUPLICATES = ("error", "drop_identical", "keep_first", "keep_last")
+DUPLICATES = ("error", "drop_identical", "keep_first", "keep_last", "combine")
 _TOP = ("title", "kind", "origin", "licence", "currency", "time_zone", "complete_until", "extracted_at", "notes")
 _FILE = ("path", "url", "sha256", "encoding", "delimiter", "sheet", "header_row", "missing", "left_out")
-_TABLE = ("file", "columns", "only", "skip_missing", "duplicates")
+_TABLE = ("file", "columns", "only", "skip_missing", "duplicates", "states")
 _ISO_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -192,15 +192,13 @@ def _read_table(entry: Section, table: str, files: dict[str, FileSpec], about: d
     found = tuple(c for c in columns if c is not None)
     _check_required(entry, table, found)
     _check_twice(entry, found)
-    only = entry.section("only")
-    return TableSpec(
-        table,
-        file,
-        found,
-        {k: only.texts(k) for k in only.values},
-        entry.texts("skip_missing"),
-        entry.choice("duplicates", DUPLICATES, "error"),
-    )
+    duplicates, states = entry.choice("duplicates", DUPLICATES, "error"), entry.flag("states")
+    _check_combined(entry, table, found, duplicates)
+    _check_since(entry, found)
+    if states and table != "changes":
+        entry.fault("belongs to the table `changes`; other tables hold no states.", "states")
+    only = read_only(entry)
+    return TableSpec(table, file, found, only, entry.texts("skip_missing"), duplicates, states)
 
 
 def _column_section(parent: Section, name: str) -> Section:
@@ -221,16 +219,36 @@ def _check_twice(entry: Section, columns: tuple[ColumnSpec, ...]) -> None:
     """One source column read in one way for two canonical columns is a slip of the pen; times may be shared."""
     seen: dict[tuple, str] = {}
     for c in columns:
-        if len(c.columns) != 1 or c.kind == "time" or c.lookup:
+        if len(c.columns) != 1 or c.kind == "time" or c.lookup or c.only:
             continue
-        reading = (c.columns, c.kind, tuple(c.values.items()), c.scale)
+        reading = (c.columns, c.kind, tuple(c.values.items()), c.scale, c.times, c.combine)
         first = seen.setdefault(reading, c.name)
         if first != c.name:
             entry.fault(f"the column `{c.columns[0]}` is mapped twice, to {first} and to {c.name}.", "columns")
 
 
+def _check_combined(entry: Section, table: str, columns: tuple[ColumnSpec, ...], duplicates: str) -> None:
+    """`combine` on a column and `duplicates: combine` on its table need each other; a key is what rows share."""
+    for c in (c for c in columns if c.combine):
+        if duplicates != "combine":
+            entry.fault("needs `duplicates: combine` on the table.", f"columns.{c.name}.combine")
+        if c.name in TABLES[table].key:
+            entry.fault("the key is what combined rows share; it is not combined itself.", f"columns.{c.name}.combine")
+    lacking = [k for k in TABLES[table].key if k not in {c.name for c in columns}]
+    if duplicates == "combine" and lacking:
+        entry.fault(f"combines rows that share {', '.join(lacking)}, which is not mapped.", "duplicates")
+
+
+def _check_since(entry: Section, columns: tuple[ColumnSpec, ...]) -> None:
+    times = [c.name for c in columns if c.kind == "time"]
+    for c in (c for c in columns if c.since):
+        if c.since not in times and not _ISO_DATE.fullmatch(c.since):
+            text = f"must be a time column that this table maps ({', '.join(times) or 'none'}), or an ISO date."
+            entry.fault(text, f"columns.{c.name}.since")
+
+
 def _check_left_out(top: Section, files: dict[str, FileSpec], tables: list[TableSpec]) -> None:
     for table in tables:
-        used = {name for c in table.columns if not c.lookup for name in c.columns}
+        used = {name for c in table.columns for file, name in c.reads(table.file) if file == table.file}
         for name in sorted(used & set(files[table.file].left_out if table.file in files else ())):
             top.fault(f"the column `{name}` is both mapped (table {table.table}) and left out.", f"files.{table.file}")

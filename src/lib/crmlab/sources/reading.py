@@ -12,6 +12,7 @@ from crmlab.project import root
 from crmlab.schema import SourceError, did_you_mean
 
 from .build import BuiltTable, build_tables
+from .cross_checks import check_cross
 from .documents import MappingError
 from .fetch import find_files
 from .mapping import read_mapping
@@ -118,6 +119,7 @@ def read_and_build(source: Source, problems: Problems, *, today: str | datetime)
     check_texts(source, texts, problems)
     tables = build_tables(source, texts, problems)
     check_tables(tables, problems)
+    check_cross(tables, problems)
     if source.extracted_at:
         check_future(tables, today=source.extracted_at, problems=problems, what="the day of the export")
     elif today:

@@ -29,7 +29,7 @@ class FileSpec:
     Attributes
     ----------
     path : file, folder or glob pattern; for a public set, its place below the folder of data sets.
-    url, sha256 : pinned address and allowed checksums of the unpacked bytes of a public set.
+    url, sha256 : pinned address of a public set, and the allowed checksums of what the address delivers.
     header_row : row of the column names, counted from 1.
     missing : texts that mean "no value", beside the empty cell.
     left_out : columns left out on purpose, each with its reason.
@@ -51,14 +51,20 @@ class FileSpec:
         """Whether the path names Excel workbooks."""
         return self.path.lower().endswith((".xlsx", ".xlsm"))
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file is published packed, so that its checksum is that of the packed bytes."""
+        return self.path.lower().endswith(".gz")
+
 
 @dataclass(frozen=True)
 class Lookup:
-    """Take the value from another file: where `theirs` there equals `ours` here."""
+    """Take the value from another file: where `theirs` there equals `ours` here, replaced by `values` first."""
 
     file: str
     ours: str
     theirs: str
+    values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,15 @@ class ColumnSpec:
     """How one column of a canonical table comes about.
 
     `kind` is that of the canonical column (`crmlab.schema`), or of an own column: number, category, boolean, time.
+
+    Attributes
+    ----------
+    only : the value is taken in rows where each of these source columns holds one of its values, and missing in others.
+    times : source column that the number is multiplied by.
+    between : two source columns with times; the value is the time from the first to the second, times `scale`.
+    combine : what becomes of the values of rows that share their key, when the table combines them.
+    since : the value has held since this time column of its table, or since this ISO date.
+    not_before : a time in which an earlier value is told as a warning.
     """
 
     name: str
@@ -74,7 +89,13 @@ class ColumnSpec:
     join: str = "-"
     constant: str | None = None
     row_number: bool = False
+    between: tuple[str, ...] = ()
     lookup: Lookup | None = None
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    times: str = ""
+    combine: str = ""
+    since: str = ""
+    not_before: "ColumnSpec | None" = None
     formats: tuple[str, ...] = ()
     time_zone: str = "UTC"
     end_of_day: bool = False
@@ -103,8 +124,41 @@ class ColumnSpec:
             return "row number"
         if self.constant is not None:
             return f"constant {self.constant}"
+        named = self._named()
+        how = f" where {_in_words(self.only)}" if self.only else ""
+        many = f"{_COMBINED[self.combine]} of " if self.combine in _COMBINED else ""
+        return f"{many}{named}{how}"
+
+    def _named(self) -> str:
+        if self.between:
+            return f"time from {self.between[0]} to {self.between[1]}"
+        if self.times:
+            return f"{self.columns[0]} × {self.times}"
         named = " + ".join(self.columns)
         return f"{self.lookup.file}: {named} (by {self.lookup.ours})" if self.lookup else named
+
+    def reads(self, file: str) -> list[tuple[str, str]]:
+        """Return (file, column) for every source column that the value needs; `file` is the table's own."""
+        there = [(self.lookup.file, name) for name in (*self.columns, self.lookup.theirs)] if self.lookup else []
+        here = [self.lookup.ours] if self.lookup else [*self.columns]
+        here += [*self.between, *([self.times] if self.times else []), *self.only]
+        more = self.not_before.reads(file) if self.not_before else []
+        return [*((file, name) for name in here), *there, *more]
+
+
+_COMBINED = {
+    "sum": "sum",
+    "min": "smallest",
+    "max": "largest",
+    "first": "first",
+    "last": "last",
+    "count": "count",
+    "distinct": "number of different values",
+}
+
+
+def _in_words(only: dict[str, tuple[str, ...]]) -> str:
+    return " and ".join(f"{name} is {' or '.join(values)}" for name, values in only.items())
 
 
 @dataclass(frozen=True)
@@ -116,6 +170,7 @@ class TableSpec:
     only : rows are kept where the source column holds one of these values.
     skip_missing : rows without a value in one of these source columns are left out.
     duplicates : what becomes of rows that share their key.
+    states : rows of `changes` say what a field held from then on, whether it was something else before or not.
     """
 
     table: str
@@ -124,6 +179,7 @@ class TableSpec:
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)
     skip_missing: tuple[str, ...] = ()
     duplicates: str = "error"
+    states: bool = False
 
 
 @dataclass(frozen=True)

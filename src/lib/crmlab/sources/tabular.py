@@ -12,6 +12,7 @@ from .csv_texts import read_csv
 from .excel_texts import read_excel
 from .problems import safe_header
 from .specs import FileSpec
+from .xes_texts import read_xes
 
 __all__ = ["TextTable", "read_texts"]
 
@@ -25,7 +26,8 @@ class TextTable:
     frame : one row per row of the files, in their order; columns by their header.
     parts : the files' names.
     part : which of `parts` a row comes from.
-    row : row number within its file as a spreadsheet counts, the header included; a CSV's blank lines do not count.
+    row : row number within its file as a spreadsheet counts, the header included; a CSV's blank lines do not count. Of
+        an event log, the number of the event.
     """
 
     frame: pd.DataFrame
@@ -64,6 +66,8 @@ def _read_one(path: Path, spec: FileSpec) -> tuple[pd.DataFrame, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix == ".xls":
         raise SourceError(f"`{path.name}` is in the old Excel format.", remedy="save it as .xlsx or as CSV.")
+    if path.name.lower().endswith((".xes", ".xes.gz")):
+        return read_xes(path)
     return read_excel(path, spec) if suffix in (".xlsx", ".xlsm") else read_csv(path, spec)
 
 

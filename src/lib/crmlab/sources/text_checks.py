@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from .problems import Problems, safe_header
@@ -32,6 +33,7 @@ def check_texts(source: Source, texts: dict[str, TextTable], problems: Problems)
     """Check the files as they are: columns not used, empty or constant ones, spreadsheet damage, personal data."""
     for file, table in texts.items():
         used = _columns_used(source, file)
+        _tell_repeated(file, table, problems)
         _tell_unused(source, file, table, used, problems)
         for name in used:
             if name in table.frame:
@@ -41,14 +43,45 @@ def check_texts(source: Source, texts: dict[str, TextTable], problems: Problems)
             _check_personal(entry, texts[entry.file], problems)
 
 
+def _tell_repeated(file: str, table: TextTable, problems: Problems) -> None:
+    """Tell rows that repeat an earlier one in every column: perhaps exported twice."""
+    repeated = _repeated(table.frame)
+    if repeated.any():
+        problems.add(
+            "warning",
+            f"file {file}",
+            "",
+            "Rows repeat an earlier row in every column.",
+            rows=int(repeated.sum()),
+            of=len(repeated),
+            example=table.where(int(repeated.argmax())),
+            what_to_do="Find out whether they were exported twice; the table's `duplicates` says what becomes of them.",
+        )
+
+
+def _repeated(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows repeat an earlier one. Each column narrows the rows that are still alike."""
+    repeated, alike, group = (
+        np.zeros(len(frame), dtype=bool),
+        np.arange(len(frame)),
+        np.zeros(len(frame), dtype="int64"),
+    )
+    for name in frame:
+        codes, distinct = pd.factorize(frame[name].iloc[alike])
+        if len(distinct) == len(alike):
+            return repeated
+        group = pd.factorize(group * len(distinct) + codes)[0]
+        several = np.bincount(group)[group] > 1
+        alike, group = alike[several], group[several]
+    repeated[alike] = pd.Series(group).duplicated().to_numpy()
+    return repeated
+
+
 def _columns_used(source: Source, file: str) -> list[str]:
     """Return the columns of a file that the mapping reads."""
-    here = [e for e in source.tables if e.file == file]
-    names = [n for e in here for c in e.columns if not c.lookup for n in c.columns]
-    names += [c.lookup.ours for e in here for c in e.columns if c.lookup]
-    names += [n for e in here for n in (*e.only, *e.skip_missing)]
-    for column in (c for e in source.tables for c in e.columns if c.lookup and c.lookup.file == file):
-        names += [column.lookup.theirs, *column.columns]
+    reads = [pair for e in source.tables for c in e.columns for pair in c.reads(e.file)]
+    rules = [(e.file, name) for e in source.tables for name in (*e.only, *e.skip_missing)]
+    names = [name for where, name in (*reads, *rules) if where == file]
     return list(dict.fromkeys(names))
 
 

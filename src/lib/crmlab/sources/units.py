@@ -1,6 +1,6 @@
 """Units that a mapping may name, as factors to the canonical unit of a column."""
 
-__all__ = ["unit_factor", "unit_names"]
+__all__ = ["between_factor", "unit_factor", "unit_names"]
 
 _MINUTES = {"seconds": 1 / 60, "minutes": 1.0, "hours": 60.0, "days": 1_440.0}
 _YEARS = {"days": 1 / 365.25, "months": 1 / 12, "years": 1.0}
@@ -17,6 +17,15 @@ def unit_factor(unit: str, *, canonical: str, currency: str) -> float | None:
     1440.0
     """
     return _factors(canonical, currency).get(unit)
+
+
+def between_factor(canonical: str) -> float | None:
+    """Return what a time in minutes is multiplied by to be in the canonical unit; None for a unit that is no time.
+
+    >>> between_factor("minutes"), between_factor("days") * 1440, between_factor("EUR")
+    (1.0, 1.0, None)
+    """
+    return {"minutes": 1.0, "days": 1 / 1_440, "years": 1 / 525_960}.get(canonical)
 
 
 def unit_names(canonical: str, *, currency: str) -> list[str]:
