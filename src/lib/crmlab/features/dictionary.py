@@ -13,7 +13,7 @@ _HEAD = f"""# Features
 Written by `crmlab dictionary` from the declarations in `crmlab.features`; do not edit by hand.
 
 Every feature of a row is computed from what was known strictly before the row's `as_of`. A window of w days reaches
-from `as_of` − w days (inclusive) to `as_of` (exclusive). The usual windows of {", ".join(map(str, WINDOWS))} days can be
+from `as_of` − w days (inclusive) to `as_of` (exclusive). Windows of {", ".join(map(str, WINDOWS))} days can be
 changed per study. {{}} stands for a value that the source holds, such as a type of interaction. A source that has no
 event of a kind has no feature of it. The last column names the requirements that a feature answers. The formulas stand
 in [Methods](methods.md#features).
