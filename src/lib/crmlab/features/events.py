@@ -13,7 +13,7 @@ from .kernel import MISSING
 from .plan import ViewPlan, Vocabulary, as_codes, comparison, dims_of, vocabulary_of
 from .views import VIEWS
 
-__all__ = ["Events", "encode_events", "read_vocabulary"]
+__all__ = ["Events", "encode_events", "encode_numbers", "read_vocabulary"]
 
 _LARGEST = 9e15
 """Largest number of steps that a value may have, so that sums of a thousand such values still fit into 64 bits."""
@@ -133,14 +133,23 @@ def _values(plan: ViewPlan, column: pd.Series, encoding: str, per_unit: int) -> 
         codes, names = as_codes(column)
         place = {v: k for k, v in enumerate(plan.vocabularies[f"={column.name}"])}
         return np.array([*(place.get(n, MISSING) for n in names), MISSING], dtype=np.int64)[codes]
-    numbers = column.to_numpy("float64", na_value=np.nan)
+    return encode_numbers(column.to_numpy("float64", na_value=np.nan), encoding, per_unit, f"{plan.view}.{column.name}")
+
+
+def encode_numbers(numbers: np.ndarray, encoding: str, per_unit: int, name: str) -> np.ndarray:
+    """Return float64 numbers as int64: whole steps if they are summed, their bits if they are shown; `MISSING` for NaN.
+
+    Raises
+    ------
+    DataError : a value is too large to be summed exactly.
+    """
     empty = np.isnan(numbers)
     if encoding == "number":
         return np.where(empty, MISSING, (numbers + 0.0).view(np.int64))
     steps = np.rint(np.where(empty, 0.0, numbers) * per_unit)
-    if (np.abs(steps) > _LARGEST).any():
+    if len(steps) and max(steps.max(), -steps.min()) > _LARGEST:
         raise DataError(
-            f"Values of `{plan.view}.{column.name}` are too large to be summed exactly.",
+            f"Values of `{name}` are too large to be summed exactly.",
             found=f"up to {np.abs(numbers[~empty]).max():,.0f}",
             remedy="give the column in a larger unit.",
         )

@@ -9,7 +9,7 @@ take place, the others ("late") are visited in order of entering through an inde
 import numpy as np
 from numba import njit
 
-__all__ = ["DAY", "MISSING", "WEEK", "fold", "group_by_entity"]
+__all__ = ["DAY", "MISSING", "WEEK", "fold", "group_by_entity", "split_by_range"]
 
 DAY = 86_400_000_000
 WEEK = 7 * DAY
@@ -20,7 +20,7 @@ _KEEP, _NEW = 0.7, 0.3
 
 
 @njit(cache=True, nogil=True)
-def group_by_entity(entity, ts, enters, n_entities):
+def group_by_entity(entity, ts, enters, n_entities):  # noqa: ANN201 (compiled: types come from the arguments)
     """Return a stable counting sort by entity, and what it found.
 
     Parameters
@@ -57,10 +57,34 @@ def group_by_entity(entity, ts, enters, n_entities):
 
 
 @njit(cache=True, nogil=True)
-def fold(row_start, as_of, start, ts, enters, late_start, late, combo, values, windows, n_weeks, n_slots, n_days, ring,
+def split_by_range(entity, shift, n_ranges):  # noqa: ANN201
+    """Return a stable counting sort by range of entities, of 2**shift entities each.
+
+    Returns
+    -------
+    order : int32[n], places of the events by range, else in the order given. start : int64[n_ranges + 1].
+    """
+    start = np.zeros(n_ranges + 1, np.int64)
+    for i in range(len(entity)):
+        start[(entity[i] >> shift) + 1] += 1
+    for r in range(n_ranges):
+        start[r + 1] += start[r]
+    place = start[:-1].copy()
+    order = np.empty(len(entity), np.int32)
+    for i in range(len(entity)):
+        r = entity[i] >> shift
+        order[place[r]] = i
+        place[r] += 1
+    return order, start
+
+
+@njit(cache=True, nogil=True)
+def fold(  # noqa: ANN201
+         row_start, as_of, start, ts, enters, late_start, late, combo, values, windows, n_weeks, n_slots, n_days, ring,
          slot_ptr, slots, sum_ptr, sums, sum_value, day_ptr, days, week_ptr, weeks, week_value, week_unit,
          last_ptr, lasts, last_value, want_n, want_sum, want_day, want_newest, want_oldest,
-         out_n, out_sum, out_present, out_day, out_newest, out_oldest, out_week, out_last):  # fmt: skip
+         out_n, out_sum, out_present, out_day, out_newest, out_oldest, out_week, out_last
+):  # fmt: skip
     """Write what each row sees of its entity's events.
 
     Parameters
@@ -72,8 +96,8 @@ def fold(row_start, as_of, start, ts, enters, late_start, late, combo, values, w
     windows : int64[w], lengths, rising. Index w means "ever".
     n_weeks : weeks that the longest history spans. n_slots, n_days : how many declarations and how many of active days.
     ring : more than the days of the longest window.
-    slot_ptr, slots : declarations of each combo, as offsets and numbers; the same for sums, days, weeks and lasts, whose
-        `…_value` names a column of `values` (week_value −1: the events are counted). week_unit : resolution of it.
+    slot_ptr, slots : declarations of each combo, as offsets and numbers; the same for sums, days, weeks and lasts;
+        `…_value` names their column of `values` (week_value −1: the events are counted). week_unit : resolution of it.
     want_n, want_sum, want_day : int64[k, 2], (number, window) of each result; want_newest, want_oldest : slots.
     out_… : results, one line per result and one place per row; they are overwritten.
     """

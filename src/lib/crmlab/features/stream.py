@@ -1,0 +1,469 @@
+"""Features of a log larger than memory: sorted into ranges of entities, computed range by range, several at once.
+
+The log is read once, batch by batch, and sorted into ranges of entities (`spill`). Each block of ranges then goes
+through `compute_partition`, as everywhere else, so the result has the same bits. It is written under another name and
+takes its place when it is complete.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crmlab.schema import ENTITY_KEYS, DataError, ParameterError, SourceError
+
+from .declare import WINDOWS, Calendar, Declaration, Difference, Feature, Ratio, Total, check_windows
+from .kernel import DAY, MISSING
+from .log import Ids, LogReader, Source, batches_of, micros, read_columns, value_columns
+from .partition import Rows, compute_partition
+from .plan import Output, ViewPlan, check_feature, dims_of, plan_view
+from .spill import Spill
+from .views import VIEWS
+
+__all__ = ["Context", "LinkedLog", "Part", "StreamReport", "stream_features"]
+
+_BLOCK_EVENTS = 512 * 1024
+_BLOCK_ROWS = 64 * 1024
+_STARTS = {"rep": "hired_at"}
+_NEVER_NEGATIVE = {"interactions": ("duration",)}
+
+Column = np.ndarray | pa.Array
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the rows asked for, by entity and date.
+
+    Attributes
+    ----------
+    entity : int32, place of the entity in the table of entities.
+    as_of, since : int64, microseconds; `MISSING` where the beginning of the entity is not known.
+    """
+
+    entity: np.ndarray
+    as_of: np.ndarray
+    since: np.ndarray
+
+
+Context = Callable[[Part], Mapping[str, Column]]
+"""Gives further columns for some rows, such as those of a table (owner, date) that is at hand."""
+
+
+@dataclass(frozen=True)
+class LinkedLog:
+    """Features of what an entity belongs to all its life, from a log of its own; computed once per (other, date).
+
+    Attributes
+    ----------
+    prefix : put before their names. entity : whose features they are. view : which events. by : column of the entities'
+    table that names the other one. events : their log, small enough for memory. features : declarations of events and
+    formulas of them.
+    """
+
+    prefix: str
+    entity: str
+    view: str
+    by: str
+    events: Source
+    features: Sequence[Declaration]
+
+
+@dataclass
+class StreamReport:
+    """What was computed.
+
+    Attributes
+    ----------
+    rows : number of rows. features : their names, in order. events : how many events there were, how many were used and
+    how many not, and why. plan : what was computed from the log. table : the features, when no file was asked for.
+    """
+
+    rows: int
+    features: list[str]
+    events: dict[str, int]
+    plan: ViewPlan
+    table: pa.Table | None = field(default=None, repr=False)
+
+
+def stream_features(
+    events: Source,
+    rows: Source,
+    *,
+    features: Sequence[Declaration],
+    entities: Source,
+    out: str | Path | None = None,
+    entity: str = "lead",
+    view: str = "interactions",
+    windows: Sequence[int] = WINDOWS,
+    linked: Sequence[LinkedLog] = (),
+    context: Context | None = None,
+    in_memory: bool = False,
+    folder: str | Path | None = None,
+    compression: str = "none",
+    threads: int | None = None,
+) -> StreamReport:
+    """Compute features from a log of any length and write them as Parquet, by entity and date.
+
+    Parameters
+    ----------
+    events : log with the entity's id, `ts`, where it can differ `known_at`, and the columns that the declarations
+        name; in any order. Of two events at one instant the later one in the log is the newer.
+    rows : the entity's id and `as_of`; in any order.
+    features : declarations of events of this view, formulas of them, and the calendar feature `age_days`.
+    entities : one row per entity with its id and the time it began (`created_at`, for reps `hired_at`), if known.
+    out : file to write, in one step at the end; None returns the features as a table.
+    windows : days to look back, for declarations that leave them to the study.
+    linked : features of what the entities belong to. context : further columns.
+    in_memory : keep the sorted events in memory; otherwise they go to a temporary file in `folder` (None: beside
+        `out`).
+    compression : of the file: "none" takes the least time, "lz4" and "zstd" less than half the room.
+    threads : blocks computed at once; None: one per core.
+
+    Raises
+    ------
+    ParameterError : a declaration that makes no sense here.
+    DataError : a column that is missing or of the wrong type; a row without date or of an unknown entity.
+    SourceError : a file cannot be read or written, or the disk is full; nothing half written is left.
+    """
+    windows = _checked(features, entity, view, windows)
+    asked = _Asked.read(rows, entities, entity)
+    # Before the long part: what would fail at its end.
+    target = _target(out)
+    others = [_Looked.build(link, entities, asked, windows) for link in linked]
+    spill_in = None if in_memory else Path(folder or (target.parent if target else "."))
+    with Spill(len(asked.ids), folder=spill_in) as spill:
+        reader = _sort_log(events, features, view, entity, asked.ids, spill)
+        plan = plan_view(view, entity, _events_only(features), reader.vocabulary(), windows=windows)
+        work = _Work(
+            asked, spill, reader, plan, features, [*(o.columns for o in others), *([context] if context else [])]
+        )
+        names, table = _write(target, work, threads, compression)
+    return StreamReport(len(asked.as_of), names, reader.counts, plan, table)
+
+
+def _checked(features: Sequence[Declaration], entity: str, view: str, windows: Sequence[int]) -> tuple[int, ...]:
+    check_windows(tuple(windows))
+    for feature in features:
+        if isinstance(feature, Feature):
+            check_feature(feature)
+            if feature.view != view:
+                raise ParameterError(
+                    f"Feature `{feature.name}` asks for other events than the log holds.",
+                    found=feature.view,
+                    remedy=f"compute it from its own log; this one holds `{view}`.",
+                )
+        elif not isinstance(feature, Ratio | Difference | Total) and feature != Calendar("age_days", ids=feature.ids):
+            raise ParameterError(
+                "A log alone does not tell this feature.",
+                found=repr(feature),
+                remedy="use build_features or stream_crm, or give it as context.",
+            )
+    if entity not in VIEWS[view].links:
+        raise ParameterError(
+            f"Events `{view}` do not belong to this kind of entity.",
+            found=entity,
+            remedy=f"they belong to: {', '.join(VIEWS[view].links)}.",
+        )
+    return tuple(int(w) for w in windows)
+
+
+def _events_only(features: Iterable[Declaration]) -> list[Feature]:
+    return [feature for feature in features if isinstance(feature, Feature)]
+
+
+@dataclass
+class _Asked:
+    """The rows asked for, sorted by entity and date."""
+
+    ids: Ids
+    since: np.ndarray
+    entity: np.ndarray
+    as_of: np.ndarray
+    start: np.ndarray
+
+    @classmethod
+    def read(cls, rows: Source, entities: Source, entity: str) -> "_Asked":
+        key, begin = ENTITY_KEYS[entity], _STARTS.get(entity, "created_at")
+        known = read_columns(entities, [key, f"{begin}?"], "entities")
+        ids = Ids(known[key], key)
+        since = micros(known[begin], begin) if begin in known else np.full(len(ids), MISSING)
+        asked = read_columns(rows, [key, "as_of"], "rows")
+        numbers = [ids.numbers(chunk) for chunk in asked[key].chunks]
+        number = np.concatenate(numbers) if numbers else np.empty(0, dtype=np.int32)
+        as_of = micros(asked["as_of"], "as_of")
+        _check_rows(number, as_of, key)
+        if not _in_order(number, as_of):
+            order = np.lexsort((as_of, number))
+            number, as_of = number[order], as_of[order]
+        start = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(number, minlength=len(ids)), out=start[1:])
+        return cls(ids, since, number, as_of, start)
+
+    def part(self, first: int, end: int) -> Part:
+        """Return the rows of entities first..end−1."""
+        here = slice(self.start[first], self.start[end])
+        entity = self.entity[here]
+        return Part(entity, self.as_of[here], self.since[entity])
+
+
+def _check_rows(entity: np.ndarray, as_of: np.ndarray, key: str) -> None:
+    n_unknown, n_empty = int((entity < 0).sum()), int((as_of == MISSING).sum())
+    if n_unknown:
+        raise DataError(
+            f"Some rows ask for a `{key}` that is not among the entities.",
+            found=f"{n_unknown:,} of {len(entity):,} rows",
+            remedy="leave these rows out, or add the entities.",
+        )
+    if n_empty:
+        raise DataError(
+            "Some rows do not say at which date to look.",
+            found=f"{n_empty:,} of {len(as_of):,} rows without `as_of`",
+            remedy="give every row an `as_of`.",
+        )
+
+
+def _in_order(entity: np.ndarray, as_of: np.ndarray) -> bool:
+    later = entity[1:] > entity[:-1]
+    return bool((later | ((entity[1:] == entity[:-1]) & (as_of[1:] >= as_of[:-1]))).all())
+
+
+def _sort_log(
+    events: Source, features: Sequence[Declaration], view: str, entity: str, ids: Ids, spill: Spill
+) -> LogReader:
+    """Read the log once and sort it into ranges."""
+    of_events = _events_only(features)
+    columns = value_columns(view, [f.of for f in of_events if f.of])
+    key = VIEWS[view].links[entity]
+    reader = LogReader(view, key, ids, dims_of(of_events), columns, _NEVER_NEGATIVE.get(view, ()))
+    for batch in batches_of(events, reader.needs(), "events", texts=reader.texts()):
+        spill.add(reader.read(batch))
+    return reader
+
+
+class _Work:
+    """From a block of entities to their features."""
+
+    def __init__(
+        self,
+        asked: _Asked,
+        spill: Spill,
+        reader: LogReader,
+        plan: ViewPlan,
+        features: Sequence[Declaration],
+        contexts: Sequence[Context],
+    ) -> None:
+        self.asked, self.spill, self.plan, self.features, self.contexts = asked, spill, plan, features, contexts
+        self.combos = reader.combos.to_plan(plan.vocabularies)
+        number = {name: k for k, name in enumerate(reader.columns)}
+        self.columns = [(number[name], encoding, unit, f"{plan.view}.{name}") for name, encoding, unit in plan.columns]
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Yield ranges of the spill that together have enough events or rows; without rows there is no work."""
+        edges = np.minimum(np.arange(self.spill.n_ranges + 1) << self.spill.shift, len(self.asked.ids))
+        n_rows, n_events = np.diff(self.asked.start[edges]), self.spill.counts
+        first = rows = events = 0
+        for k in range(self.spill.n_ranges):
+            if k > first and (rows + n_rows[k] > _BLOCK_ROWS or events + n_events[k] > _BLOCK_EVENTS):
+                if rows:
+                    yield first, k
+                first, rows, events = k, 0, 0
+            rows, events = rows + n_rows[k], events + n_events[k]
+        if rows or first == 0:
+            yield first, self.spill.n_ranges
+
+    def compute(self, block: tuple[int, int]) -> pa.RecordBatch:
+        """Return the keys and features of a block."""
+        first, end = self.spill.entities_of(*block)
+        events = self.spill.read(*block, self.combos, self.columns)
+        part = self.asked.part(first, end)
+        start = self.asked.start[first : end + 1] - self.asked.start[first]
+        found = compute_partition([self.plan], Rows(start, part.as_of, part.since), {self.plan.view: events})
+        columns: dict[str, Column] = dict(resolve(self.features, self.plan.outputs, found, part))
+        for context in self.contexts:
+            columns |= context(part)
+        keys = self.asked.ids.keys.take(pa.array(part.entity))
+        dates = pa.array(part.as_of).view(pa.timestamp("us"))
+        return _as_batch({self.asked.ids.name: keys, "as_of": dates} | columns)
+
+
+def _as_batch(columns: Mapping[str, Column]) -> pa.RecordBatch:
+    """Numbers say NaN where they are missing; declared as never null they are written in half the time."""
+    arrays = [column if isinstance(column, pa.Array) else pa.array(column) for column in columns.values()]
+    fields = [
+        pa.field(name, array.type, nullable=isinstance(column, pa.Array) and k > 1)
+        for k, ((name, column), array) in enumerate(zip(columns.items(), arrays, strict=True))
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def resolve(
+    features: Sequence[Declaration], outputs: Sequence[Output], found: Mapping[str, np.ndarray], part: Part
+) -> dict[str, np.ndarray]:
+    """Return the features that are shown, in the order of their declaration, formulas computed."""
+    by_feature: dict[int, list[str]] = {}
+    for output in outputs:
+        by_feature.setdefault(id(output.feature), []).append(output.name)
+    found, shown = dict(found), {}
+    for feature in features:
+        names = feature.names() if not isinstance(feature, Feature) else by_feature.get(id(feature), [])
+        if isinstance(feature, Calendar):
+            known = part.since != MISSING
+            found[feature.name] = np.where(known, (part.as_of - np.where(known, part.since, 0)) / DAY, np.nan)
+        elif not isinstance(feature, Feature):
+            column = _formula(feature, found)
+            if column is None:
+                continue
+            found[feature.name] = column
+        shown |= {} if feature.hidden else {name: found[name] for name in names}
+    return shown
+
+
+def _formula(formula: Ratio | Difference | Total, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """None where the log has no event for it."""
+    first, second = found.get(formula.first), found.get(formula.second)
+    if isinstance(formula, Ratio):
+        if first is None or second is None:
+            return None
+        return np.divide(first, second, out=np.full(len(first), np.nan), where=second != 0)
+    if first is None or second is None:
+        return first
+    return first + second if isinstance(formula, Total) else first - second
+
+
+@dataclass
+class _Looked:
+    """A dense table of another entity's features by date, and who belongs to whom."""
+
+    other: np.ndarray
+    dates: np.ndarray
+    table: dict[str, np.ndarray]
+
+    @classmethod
+    def build(cls, link: LinkedLog, entities: Source, asked: _Asked, windows: tuple[int, ...]) -> "_Looked":
+        windows = _checked(link.features, link.entity, link.view, windows)
+        named = read_columns(entities, [link.by], "entities")[link.by].combine_chunks()
+        named = named.dictionary_decode() if pa.types.is_dictionary(named.type) else named
+        ids = Ids(named.drop_null().unique(), VIEWS[link.view].links[link.entity])
+        other = ids.numbers(named)
+        dates = np.sort(pa.array(asked.as_of).unique().to_numpy())
+        if len(dates) * len(ids) > max(4 * len(asked.as_of), 1_000_000):
+            raise ParameterError(
+                f"Features `{link.prefix}_…` would need a table that is larger than the rows asked for.",
+                found=f"{len(ids):,} × {len(dates):,} dates",
+                remedy="ask for rows on common dates, such as each Monday, or use stream_crm.",
+            )
+        columns = cls._compute(link, ids, dates, windows)
+        return cls(other, dates, {f"{link.prefix}_{name}": column for name, column in columns.items()})
+
+    @staticmethod
+    def _compute(link: LinkedLog, ids: Ids, dates: np.ndarray, windows: tuple[int, ...]) -> dict[str, np.ndarray]:
+        n = len(ids)
+        start = np.arange(n + 1, dtype=np.int64) * len(dates)
+        entity = np.repeat(np.arange(n, dtype=np.int32), len(dates))
+        asked = _Asked(ids, np.full(n, MISSING), entity, np.tile(dates, n), start)
+        with Spill(n, folder=None) as spill:
+            reader = _sort_log(link.events, link.features, link.view, link.entity, ids, spill)
+            plan = plan_view(link.view, link.entity, _events_only(link.features), reader.vocabulary(), windows=windows)
+            work = _Work(asked, spill, reader, plan, link.features, [])
+            table = pa.Table.from_batches([work.compute((0, spill.n_ranges))])
+        return {name: table[name].to_numpy() for name in table.schema.names[2:]}
+
+    def columns(self, part: Part) -> dict[str, np.ndarray]:
+        other = self.other[part.entity]
+        at = other.astype(np.int64) * len(self.dates) + np.searchsorted(self.dates, part.as_of)
+        missing = other < 0
+        if not missing.any():
+            return {name: column[at] for name, column in self.table.items()}
+        at[missing] = 0
+        return {name: np.where(missing, np.nan, column[at]) for name, column in self.table.items()}
+
+
+def _target(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    target = Path(out)
+    if not target.parent.is_dir():
+        raise SourceError(
+            "The features cannot be written.", found=f"no folder {target.parent}", remedy="create it, or name another."
+        )
+    return target
+
+
+def _write(
+    target: Path | None, work: _Work, threads: int | None, compression: str
+) -> tuple[list[str], pa.Table | None]:
+    """Compute blocks, several at once, and write them in their order."""
+    if target is None:
+        table = pa.Table.from_batches(list(_in_parallel(work.blocks(), work.compute, threads)))
+        return table.schema.names[2:], table
+    writer = None
+    with replaced(target) as file:
+        try:
+            for batch in _in_parallel(work.blocks(), work.compute, threads):
+                writer = writer or open_writer(file, batch.schema, compression)
+                writer.write_batch(batch)
+        finally:
+            if writer is not None:
+                writer.close()
+    return writer.schema.names[2:], None
+
+
+def open_writer(file: Path, schema: pa.Schema, compression: str = "none") -> pq.ParquetWriter:
+    """Return a writer for features: many distinct numbers, for which dictionaries and statistics do not pay."""
+    keys = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    return pq.ParquetWriter(
+        file, schema, compression=compression, use_dictionary=keys, write_statistics=list(schema.names[:2])
+    )
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """Yield a file beside `target` that takes its place at the end, or is removed.
+
+    Raises
+    ------
+    SourceError : it cannot be written.
+    """
+    for old in target.parent.glob(f".{target.name}.*.partial"):
+        old.unlink(missing_ok=True)
+    file = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield file
+        file.replace(target)
+    except OSError as error:
+        raise SourceError(
+            f"The features cannot be written to {target.name}; nothing half written was left.",
+            found=str(error),
+            remedy="check that the disk has space and the folder may be written to.",
+        ) from error
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _in_parallel(
+    blocks: Iterable[tuple[int, int]], compute: Callable[[tuple[int, int]], pa.RecordBatch], threads: int | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield results in order, never holding more than one per thread and one in hand."""
+    n = threads or os.cpu_count() or 1
+    if n == 1:
+        yield from map(compute, blocks)
+        return
+    with ThreadPoolExecutor(n) as pool:
+        waiting: deque[Future] = deque()
+        try:
+            for block in blocks:
+                waiting.append(pool.submit(compute, block))
+                if len(waiting) > n:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
