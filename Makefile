@@ -3,6 +3,9 @@
 STUDY ?= lead
 JOBS ?= 2
 PYTEST ?=
+EVENTS ?= 2e4,1e6,1e7
+ROUNDS ?= 3
+BENCH ?=
 PYTHON ?=
 export PYTHON
 BIN := .venv/bin
@@ -10,13 +13,14 @@ BIN := .venv/bin
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lab lint check examples environment lock upgrade clean
+.PHONY: help setup report test lab lint check examples bench-features environment lock upgrade clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  STUDY=$(STUDY)  which params/<study>.yaml to run       PYTEST=\"-k name\"  more words for pytest"
 	@echo "  JOBS=$(JOBS)      test processes                         PYTHON=python3.12 the Python to set up with"
+	@echo "  EVENTS=$(EVENTS)  sizes of the benchmark's log      BENCH=\"--ways floor,crmlab\"  more words for it"
 
 setup:  ## Build .venv from requirements.lock; at once when nothing changed
 	@python=$$(sh tools/find_python.sh) && "$$python" tools/setup_venv.py
@@ -42,6 +46,10 @@ check: lint test  ## lint, then test: what CI runs
 examples: setup  ## Run the small study and renew reports/examples
 	@$(BIN)/crmlab examples
 
+bench-features:  ## Measure the feature engine against other tools, in .venv-bench (about 20 minutes)
+	@python=$$(sh tools/find_python.sh) && "$$python" benchmarks/setup_bench.py
+	@PYTHONPATH=benchmarks .venv-bench/bin/python -m features_bench --events "$(EVENTS)" --rounds "$(ROUNDS)" $(BENCH)
+
 environment: setup  ## Write environment.yml from pyproject.toml
 	@$(BIN)/python tools/conda_environment.py
 
@@ -52,5 +60,5 @@ upgrade:  ## The same with the newest versions that pyproject.toml allows
 	@python=$$(sh tools/find_python.sh) && "$$python" tools/relock.py --upgrade
 
 clean:  ## Remove .venv and caches; data/ and reports/ stay
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
-	find src tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	rm -rf .venv .venv-bench .venv-featuretools .pytest_cache .ruff_cache .hypothesis
+	find src tests tools notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,69 @@
+"""crmlab itself, through its public functions."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crmlab.features import Calendar, Feature, Ratio
+from crmlab.features.stream import LinkedLog, stream_features
+from features_bench.task import DAY, Task
+
+__all__ = ["DECLARATIONS", "OWNER_DECLARATIONS", "run_in_memory", "run_out_of_core"]
+
+DECLARATIONS = (
+    Feature("interactions", "interactions", "n days recency smoothed"),
+    Feature("interactions", "interactions", "sum mean smoothed", of="duration"),
+    Feature("interactions", "interactions", "trend", windows=(30, 90)),
+    Feature("{}", "interactions", "n recency smoothed", each="type"),
+    Feature("{}", "interactions", "trend", each="type", windows=(30, 90)),
+    Calendar("age_days"),
+)
+"""The 65 features of the lead itself."""
+
+OWNER_DECLARATIONS = (
+    Feature("leads_ended", "lead_endings", windows=(90,), hidden=True),
+    Feature("leads_converted", "lead_endings", where={"outcome": "converted"}, windows=(90,)),
+    Feature("leads_disqualified", "lead_endings", where={"outcome": "disqualified"}, windows=(90,)),
+    Ratio("conversion_rate_90d", "leads_converted_n_90d", "leads_ended_n_90d"),
+    Feature("lead_to_opportunity", "lead_endings", "mean", of="days", where={"outcome": "converted"}, windows=(90,)),
+)
+"""The four of its owner."""
+
+
+def run_in_memory(task: Task, result: Path, _prepared: object = None) -> None:
+    """All rows, the sorted events kept in memory."""
+    _run(task, result, in_memory=True)
+
+
+def run_out_of_core(task: Task, result: Path, _prepared: object = None) -> None:
+    """All rows, the sorted events in a file."""
+    _run(task, result, in_memory=False)
+
+
+def _run(task: Task, result: Path, *, in_memory: bool) -> None:
+    stream_features(
+        task.log,
+        task.rows,
+        features=DECLARATIONS,
+        entities=task.leads,
+        out=result,
+        linked=[owner_log(task)],
+        in_memory=in_memory,
+    )
+
+
+def owner_log(task: Task) -> LinkedLog:
+    """Return the log of closings of the leads' owners."""
+    leads = pq.read_table(task.leads).filter(pc.field("closed_at").is_valid())
+    took = pc.subtract(leads["closed_at"].cast(pa.int64()), leads["created_at"].cast(pa.int64()))
+    closings = pa.table(
+        {
+            "rep_id": leads["owner"],
+            "ts": leads["closed_at"],
+            "outcome": pc.if_else(leads["converted"], "converted", "disqualified"),
+            "days": pc.divide(took.cast(pa.float64()), float(DAY)),
+        }
+    )
+    return LinkedLog("owner", "rep", "lead_endings", "owner", closings, OWNER_DECLARATIONS)
