@@ -345,6 +345,18 @@ def test_a_plant_becomes_a_feature_of_the_engine_and_deletion_cannot_see_it(stud
     assert planted.column not in crm["leads"]
 
 
+@pytest.mark.parametrize(("entity", "n_plants"), [("opportunity", 6), ("customer", 5), ("rep", 2)])
+def test_plants_among_features_of_other_entities(study, entity, n_plants):
+    crm = study[0]
+    question = {"label": "within_horizon", "as_of": "2025-01-06", "horizon_days": 90, "every": "monthly"}
+    rows = build_snapshots(crm, entity=entity, **question)
+    table = leakage.planted_leak_table(crm, rows, n_dates=2, seed=0).set_index("plant")
+    assert len(table) == n_plants
+    assert (table.loc[["future_window", "late_entry"], "permuted_future"] > 0).all()
+    if entity == "opportunity":  # a gap in 190 of 480 deals is too little for its interval
+        assert table.index[table["named_by"] == "nobody"].tolist() == ["owner_if_worked"]
+
+
 def test_plants_without_dates(study):
     crm, rows, _ = study
     undated = rows.drop_duplicates("lead_id").assign(as_of=pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us]"))
@@ -546,6 +558,75 @@ def test_inputs_come_back_unchanged():
     leakage.suspicion_table(values, rows)
     pd.testing.assert_frame_equal(values, before[0])
     pd.testing.assert_frame_equal(rows, before[1])
+
+
+# --- Suspicion on public data: what is found, what is missed (docs/leakage.md) ---
+
+
+def public_suspicion(values: pd.DataFrame, ids: pd.Series, label: pd.Series, as_of: object = None) -> dict[str, list]:
+    """Return the columns of each verdict but `none`, most suspect first."""
+    dates = pd.Series(pd.NaT if as_of is None else as_of, index=values.index, dtype="datetime64[us]")
+    rows = pd.DataFrame({"opportunity_id": ids.astype("str"), "as_of": dates, "label": label.astype("boolean")})
+    table = leakage.suspicion_table(values, rows.assign(mature=True))
+    return {v: table.loc[table["verdict"] == v, "column"].tolist() for v in ("leak", "doubtful")}
+
+
+def test_marketstar(public_data):
+    leads = pd.read_csv(public_data / "marketstar-b2b-leads/Leads.csv.gz")
+    values, label = leads.drop(columns="LeadId"), leads["ConvertedOpportunityId"].notna()
+    found = public_suspicion(values, leads["LeadId"], label)
+    assert set(found["leak"]) == {"ConvertedOpportunityId", "Stage", "DisqualifiedReason", "OwnerEmployeeId"}
+    assert found["doubtful"] == []
+
+
+def test_x_education(public_data):
+    leads = pd.read_csv(public_data / "x-education-leads/Leads.csv.gz").replace("Select", np.nan)
+    found = public_suspicion(leads.drop(columns=["Converted", "Prospect ID"]), leads["Prospect ID"], leads["Converted"])
+    assert found["leak"] == ["Tags"]
+    assert set(found["doubtful"]) == {"Lead Quality", "Lead Source", "Last Activity", "Last Notable Activity"}
+
+
+def test_maven(public_data):
+    deals = pd.read_csv(public_data / "maven-crm-sales/sales_pipeline.csv", parse_dates=["engage_date", "close_date"])
+    deals = deals[deals["deal_stage"].isin(["Won", "Lost"])].reset_index(drop=True)
+    values, label = deals.drop(columns="opportunity_id"), deals["deal_stage"] == "Won"
+    found = public_suspicion(values, deals["opportunity_id"], label, deals["engage_date"] + DAY)
+    assert set(found["leak"]) == {"deal_stage", "close_value"}
+    assert found["doubtful"] == ["close_date"]
+
+
+def test_ibm_win_loss(public_data):
+    file = public_data / "ibm-sales-win-loss/WA_Fn-UseC_-Sales-Win-Loss.csv.gz"
+    deals = pd.read_csv(file, keep_default_na=False)
+    values, label = deals.drop(columns="Opportunity Result"), deals["Opportunity Result"] == "Won"
+    found = public_suspicion(values, deals["Opportunity Number"], label)
+    assert found["leak"] == []
+    assert set(found["doubtful"]) == {
+        "Elapsed Days In Sales Stage",
+        "Sales Stage Change Count",
+        "Total Days Identified Through Closing",
+    }
+
+
+def test_copper(public_data):
+    quotes = pd.read_excel(public_data / "copper-quotes/test.xlsx")
+    quotes = quotes[quotes["status"].isin(["Won", "Lost"])].reset_index(drop=True)
+    for name in ("item", "delivery"):
+        parts = {part: quotes[f"{name}_{part}"] for part in ("year", "month", "day")}
+        quotes[f"{name}_date"] = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
+    quotes = quotes[quotes["item_date"].notna()].reset_index(drop=True)
+    values, label = quotes.drop(columns="status"), quotes["status"] == "Won"
+    ids = pd.Series(range(len(quotes)))
+    found = public_suspicion(values, ids, label, quotes["item_date"] + DAY)
+    assert found["leak"] == []
+    assert set(found["doubtful"]) == {"delivery_date", "thickness", "item type"}
+
+
+def test_telco(public_data):
+    customers = pd.read_csv(public_data / "ibm-telco-churn/WA_Fn-UseC_-Telco-Customer-Churn.csv")
+    customers["TotalCharges"] = pd.to_numeric(customers["TotalCharges"], errors="coerce")
+    values, label = customers.drop(columns=["Churn", "customerID"]), customers["Churn"] == "Yes"
+    assert public_suspicion(values, customers["customerID"], label) == {"leak": [], "doubtful": []}
 
 
 # --- Verdict and history ---

@@ -23,7 +23,7 @@ _COLUMNS = ["plant", "column", "meaning", "truncation", "permuted_future", "susp
 PLANTS = {
     "status_after_close": "The status after closing, declared as known at creation.",
     "outcome_amount": "An amount that is zero for all that failed, as sales systems fill it at closing.",
-    "filled_after_close": "A field that is filled only when a case is given up.",
+    "filled_after_close": "A reason that is filled only when a case has ended badly.",
     "owner_if_worked": "An owner that is missing exactly for those nobody worked on.",
     "future_window": f"Interactions counted from {_WINDOW_DAYS} days before the row's date to as many after it.",
     "late_entry": "Interactions dated before the row, counted although they were entered after it.",
@@ -85,7 +85,8 @@ def planted_leak_table(
 
     Parameters
     ----------
-    rows : labelled rows of the study, with or without dates.
+    rows : labelled rows of the study, with or without dates. Customers get no owner's plant, reps only the faults of
+        an engine.
     features : the study's own features, row for row: the plants are looked for among them, and none of them should be
         named. A last row of the table says which were.
     n_dates, seed : as in `permuted_future_table`.
@@ -127,9 +128,9 @@ def _totals(changes: list[tuple[pd.Timestamp, int, pd.Series]], values: pd.DataF
 
 
 def _kinds(crm: Crm, rows: pd.DataFrame) -> list[str]:
-    """Without dates or interactions there is nothing to plant an engine's fault in."""
-    engine = bool(rows["as_of"].notna().any()) and len(crm["interactions"]) > 0
-    return [kind for kind in PLANTS if engine or kind not in _ENGINE_FAULTS]
+    """Plants that can exist: an engine's fault needs dates and interactions, a wrong declaration an end to know of."""
+    dated = bool(rows["as_of"].notna().any()) and len(crm["interactions"]) > 0
+    return [kind for kind in PLANTS if (dated if kind in _ENGINE_FAULTS else kind in _WRONG[entity_of(rows)])]
 
 
 def _named(p: Plant, cut: int, other: int, suspicion: pd.Series) -> tuple[object, ...]:
@@ -175,10 +176,12 @@ def _amount(success: pd.Series, generator: np.random.Generator) -> pd.Series:
 
 
 def _reason(success: pd.Series, generator: np.random.Generator) -> pd.Series:
+    """A reason where a case was given up; customers are never given up, they leave."""
+    ended = ~success.fillna(value=True) if success.eq(False).any() else success.fillna(value=False)
     reasons = pd.Series(
         generator.choice(["price", "timing", "no need"], len(success)), index=success.index, dtype="str"
     )
-    return reasons.where(~success.fillna(value=True))
+    return reasons.where(ended.astype(bool))
 
 
 def _owner(success: pd.Series, generator: np.random.Generator) -> pd.Series:
@@ -194,6 +197,13 @@ _SOURCE_FAULTS: dict[str, Callable[[pd.Series, np.random.Generator], pd.Series]]
     "outcome_amount": _amount,
     "filled_after_close": _reason,
     "owner_if_worked": _owner,
+}
+
+_WRONG = {
+    "lead": tuple(_SOURCE_FAULTS),
+    "opportunity": tuple(_SOURCE_FAULTS),
+    "account": ("status_after_close", "outcome_amount", "filled_after_close"),
+    "rep": (),  # whether a rep sells more does not end in a status
 }
 
 
