@@ -271,6 +271,16 @@ def test_the_true_hazard_is_what_simulated_twins_show(demo_crm):
             assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
 
 
+def test_the_true_odds_ratio_by_hand():
+    """One level more trebles the chance to convert in the week and makes it likelier that the lead is open at all."""
+    stay, rise = (np.array([0.01]), np.array([0.8])), (np.array([0.03]), np.array([0.9]))
+    without, with_ = 0.01 / 0.8, (0.01 + 0.1 * 0.02) / (0.8 + 0.1 * 0.1)
+    found = exposure._ratio(0.1, stay, rise, np.array([True]))
+    assert found == pytest.approx(with_ / (1 - with_) / (without / (1 - without)))
+    assert exposure._ratio(0.0, stay, rise, np.array([True])) == 1
+    assert np.isnan(exposure._ratio(np.nan, stay, rise, np.array([True])))
+
+
 def test_on_the_demo_an_open_does_nothing_and_every_final_count_claims_too_much(demo_table):
     rows = demo_table.set_index("type")
     assert rows.loc["email_open", "true"] == 1
