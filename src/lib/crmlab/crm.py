@@ -47,10 +47,10 @@ def cut_table(name: str, frame: pd.DataFrame, *, as_of: str | pd.Timestamp) -> p
     row; `Crm.at` leaves out those that are not known from creation on. The argument is left as it was.
     """
     spec, instant = table(name), as_instant(as_of)
-    visible = frame[(frame[spec.known_at] < instant).to_numpy()].copy()
+    visible, empty = frame[(frame[spec.known_at] < instant).to_numpy()].copy(), empty_table(name)
     for column in spec.columns:
         if column.known == TODAY:
-            visible[column.name] = empty_table(name)[column.name].reindex(visible.index)
+            visible[column.name] = empty[column.name].reindex(visible.index)
         elif column.known != spec.known_at:
             visible[column.name] = visible[column.name].where(visible[column.known] < instant)
     return visible.reset_index(drop=True)

@@ -6,7 +6,7 @@ import pandas as pd
 from crmlab.crm import Crm
 from crmlab.schema import DataError
 
-from .timeline import Moments, Timeline, check_few
+from .timeline import Moments, Timeline, check_few, looked_up
 
 __all__ = ["account_faults", "account_timeline", "ever_customers", "follows_contracts"]
 
@@ -79,7 +79,7 @@ def _by_invoices(crm: Crm, *, as_of: str, horizon_days: int) -> Timeline:
 def _timeline(crm: Crm, spells: pd.DataFrame, outcomes: pd.DataFrame, *, measure: str) -> Timeline:
     """No account is looked at before the CRM holds it, whatever its contracts say."""
     accounts = crm.whole["accounts"].sort_values("account_id")
-    created = spells["account_id"].map(accounts.set_index("account_id")["created_at"])
+    created = looked_up(accounts.set_index("account_id")["created_at"], spells["account_id"])
     start = pd.concat([spells["start"], created], axis=1).max(axis=1)
     return Timeline("account", pd.Index(accounts["account_id"]), spells.assign(start=start), outcomes, measure=measure)
 

@@ -6,6 +6,8 @@ import pandas as pd
 
 from crmlab.crm import Crm
 
+from .timeline import looked_up
+
 __all__ = ["Closings", "closings_of", "undated_deals"]
 
 _CLOSED = ("won", "lost")
@@ -42,7 +44,7 @@ def closings_of(crm: Crm, *, as_of: str | pd.Timestamp) -> Closings:
     pauses, last = _stage_closings(crm.at("changes", as_of=as_of))
     deals = deals.merge(last, on="opportunity_id", how="left", validate="1:1")
     stage = crm.whole["opportunities"].set_index("opportunity_id")["stage"]
-    stage = deals["opportunity_id"].map(stage).where(deals["closed_at"].notna())
+    stage = looked_up(stage, deals["opportunity_id"]).where(deals["closed_at"].notna())
     outcome = deals["outcome"].fillna(deals["last_outcome"]).fillna(stage.where(stage.isin(_CLOSED)))
     closed_at = deals["closed_at"].fillna(deals["last_at"])
     end = pd.concat([closed_at, deals["last_start"]], axis=1).min(axis=1)

@@ -1,6 +1,5 @@
 """Opportunities: open from their creation until they close, and again after a reopening."""
 
-import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
@@ -8,7 +7,7 @@ from crmlab.schema import DataError
 
 from .deals import Closings, closings_of, undated_deals
 from .grid import end_of_first_day, open_snapshots
-from .timeline import Timeline, check_few
+from .timeline import Timeline, check_few, looked_up
 
 __all__ = ["deal_faults", "deal_final_status", "deal_timeline", "first_quotes"]
 
@@ -37,8 +36,6 @@ def deal_final_status(crm: Crm, *, as_of: str, every: str) -> pd.DataFrame:
     Where the source has no date of any closing, today's result counts and a row may stand after the closing; where it
     has, a deal already closed when it is looked at has no row, and one without a date is censored.
     """
-    if not as_of:
-        return _undated_status(crm)
     today, closings = undated_deals(crm), closings_of(crm, as_of=as_of)
     timeline = _timeline(crm, closings, set(), as_of=as_of)
     rows = open_snapshots(timeline, as_of=as_of, every=every)
@@ -72,7 +69,7 @@ def first_quotes(crm: Crm, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
     """
     deals = crm.at("opportunities", as_of=as_of)[["opportunity_id", "created_at", "first_quote_at"]]
     oldest = crm.at("quotes", as_of=as_of).groupby("opportunity_id")["sent_at"].min()
-    quoted = deals["first_quote_at"].fillna(deals["opportunity_id"].map(oldest))
+    quoted = deals["first_quote_at"].fillna(looked_up(oldest, deals["opportunity_id"]))
     at = pd.concat([quoted, deals["created_at"]], axis=1).max(axis=1).where(quoted.notna())
     whole_day = at - at.dt.normalize() >= _DAY_END
     looks = pd.DataFrame({"opportunity_id": deals["opportunity_id"], "as_of": at + _MICRO})
@@ -113,13 +110,6 @@ def _results(crm: Crm) -> pd.Series:
     """Today's result of each deal by id; missing while it is open."""
     deals = crm.whole["opportunities"].set_index("opportunity_id")
     return deals["outcome"].fillna(deals["stage"].where(deals["stage"].isin(("won", "lost"))))
-
-
-def _undated_status(crm: Crm) -> pd.DataFrame:
-    ids = crm["opportunities"]["opportunity_id"].sort_values(ignore_index=True)
-    result = _results(crm).loc[ids].reset_index(drop=True)
-    dates = pd.Series(np.full(len(ids), np.datetime64("NaT")), dtype="datetime64[us]")
-    return _labelled(pd.DataFrame({"opportunity_id": ids, "as_of": dates}), result, result.notna())
 
 
 def _labelled(rows: pd.DataFrame, result: pd.Series, mature: pd.Series) -> pd.DataFrame:

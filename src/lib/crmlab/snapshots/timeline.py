@@ -7,7 +7,7 @@ import pandas as pd
 
 from crmlab.schema import ENTITY_KEYS, DataError
 
-__all__ = ["FEW_UNKNOWN", "Moments", "Timeline", "check_few"]
+__all__ = ["FEW_UNKNOWN", "Moments", "Timeline", "check_few", "looked_up"]
 
 FEW_UNKNOWN = 0.05
 """Share of closings without a date (or a result) that a study can leave out; with more, they cannot be relied on."""
@@ -69,6 +69,14 @@ class Moments:
     def _count(self, codes: np.ndarray, rank: np.ndarray) -> np.ndarray:
         start = codes * self._width
         return np.searchsorted(self._keys, start + rank) - np.searchsorted(self._keys, start)
+
+
+def looked_up(values: pd.Series, ids: pd.Series) -> pd.Series:
+    """Return the value of each id, with the index of `ids`; missing where there is none.
+
+    `Series.map` would do the same, but fails on dates where there are no values at all.
+    """
+    return values.reindex(ids).set_axis(ids.index)
 
 
 def check_few(unknown: int, of: int, *, problem: str, found: str, remedy: str) -> None:
