@@ -30,7 +30,7 @@ from .declare import (
     check_windows,
 )
 from .events import encode_events, read_vocabulary
-from .fields import calendar_column, field_column, own_columns, own_table
+from .fields import calendar_column, field_column, note_columns, own_columns, own_table
 from .kernel import MISSING
 from .leads import lead_features
 from .opportunities import opportunity_features
@@ -192,7 +192,7 @@ class Study:
             case Linked():
                 yield from self._linked(entity, declaration, found, keys, as_of).items()
             case Notes():
-                return
+                yield from note_columns(self.crm, entity, declaration, keys, as_of).items()
             case _:
                 column = _FORMULAS[type(declaration)](found.get(declaration.first), found.get(declaration.second))
                 if column is not None:

@@ -24,6 +24,7 @@ from .declare import (
     Ratio,
 )
 from .fields import own_table, own_usable
+from .text import text_meaning
 from .views import VIEWS
 
 __all__ = ["Line", "declared_lines", "feature_catalog", "feature_groups", "refused_columns"]
@@ -75,14 +76,8 @@ def _lines(entity: str, declaration: Declaration, windows: tuple[int, ...]) -> I
                     name=f"{prefix}_{line.name}", family="linked", meaning=meaning, ids=line.ids or declaration.ids
                 )
         case Notes():
-            yield Line(
-                "notes_{}",
-                "text",
-                "changes",
-                None,
-                "Newest note as hashed words, personal data removed.",
-                declaration.ids,
-            )
+            for name in ("notes_filled", "notes_words_n", "notes_hash_{}"):
+                yield Line(name, "text", "changes", None, _note_meaning(name), declaration.ids)
         case _:
             family = (
                 "ratio"
@@ -93,6 +88,10 @@ def _lines(entity: str, declaration: Declaration, windows: tuple[int, ...]) -> I
             )
             meaning = f"{declaration.noun or declaration.name}."
             yield Line(declaration.name, family, "features", None, _sentence(meaning), declaration.ids)
+
+
+def _note_meaning(name: str) -> str:
+    return "Words of the newest note in bucket {} of a fixed hash." if "{}" in name else text_meaning(name)
 
 
 def _sentence(text: str) -> str:

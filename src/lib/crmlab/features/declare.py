@@ -199,8 +199,14 @@ class Calendar:
 
 @dataclass(frozen=True)
 class Notes:
-    """The newest note of the entity as hashed words, personal data removed first."""
+    """The newest note of the entity as hashed words, personal data removed first.
 
+    Attributes
+    ----------
+    n_buckets : into how many numbers the words are counted.
+    """
+
+    n_buckets: int = 16
     ids: str = "B17"
     hidden: bool = False
 

@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
+from crmlab.privacy import Names, person_names
 from crmlab.schema import DataError, ParameterError, did_you_mean, table
 
-from .declare import Field
+from .declare import Field, Notes
+from .text import is_free_text, note_features
+from .views import newest_change
 
-__all__ = ["calendar_column", "check_field", "field_column", "own_columns", "own_table", "own_usable"]
+__all__ = ["calendar_column", "check_field", "field_column", "note_columns", "own_columns", "own_table", "own_usable"]
 
 _OWN_TABLES = {
     "lead": ("leads", "lead_id", "created_at"),
@@ -22,6 +25,7 @@ _THROUGH = {
     "contacts": ("contact_id", "created_at"),
     "leads": ("lead_id", "created_at"),
 }
+_OWN_BUCKETS = 16
 _DAY = np.timedelta64(1, "D").astype("timedelta64[us]")
 
 Column = np.ndarray | pd.api.extensions.ExtensionArray
@@ -55,8 +59,36 @@ def field_column(crm: Crm, entity: str, field: Field, keys: pd.Series, as_of: pd
 def own_columns(crm: Crm, entity: str, keys: pd.Series, *, dated: bool) -> dict[str, Column]:
     """Return the own columns (`x_…`) of the entity that can be features and that the source ever fills."""
     home, key, _ = own_table(entity)
-    names = [c for c in crm[home] if c.startswith("x_") and own_usable(crm, home, c, dated=dated)]
-    return {c: _as_column(_looked_up(crm[home], key, c, keys)) for c in names if crm.whole[home][c].notna().any()}
+    found: dict[str, Column] = {}
+    for name in (c for c in crm[home] if c.startswith("x_") and own_usable(crm, home, c, dated=dated)):
+        whole = crm.whole[home][name]
+        if whole.isna().all():
+            continue
+        values = _looked_up(crm[home], key, name, keys)
+        if is_free_text(whole):
+            texts = values.to_numpy(dtype=object, na_value=None)
+            found |= note_features(texts, _people(crm), n_buckets=_OWN_BUCKETS, prefix=name)
+        else:
+            found[name] = _as_column(values)
+    return found
+
+
+def note_columns(crm: Crm, entity: str, notes: Notes, keys: pd.Series, as_of: pd.Series) -> dict[str, Column]:
+    """Return the newest note of each row as hashed words; nothing where the source keeps no history of notes."""
+    changes = crm.whole["changes"]
+    if not ((changes["entity"] == entity) & (changes["field"] == "notes")).any():
+        return {}
+    log, place = newest_change(crm, entity, "notes", keys, as_of, inclusive=False)
+    seen, where = np.unique(place, return_inverse=True)
+    text = log["new_value"].array.take(seen, allow_fill=True).to_numpy(dtype=object, na_value=None)
+    written = log["changed_at"].array.take(seen, allow_fill=True).to_numpy("datetime64[us]")
+    columns = note_features(text, _people(crm), at=written, n_buckets=notes.n_buckets)
+    return {name: values[where] for name, values in columns.items()}
+
+
+def _people(crm: Crm) -> Names:
+    """Names of everybody in the source, each known from when its row was."""
+    return person_names(crm.whole["contacts"], crm.whole["reps"])
 
 
 def own_usable(crm: Crm, home: str, column: str, *, dated: bool) -> bool:

@@ -9,11 +9,11 @@ take place, the others ("late") are visited in order of entering through an inde
 import numpy as np
 from numba import njit
 
-__all__ = ["DAY", "MISSING", "WEEK", "fold", "group_by_entity", "split_by_range"]
+__all__ = ["DAY", "MISSING", "MONDAY", "WEEK", "fold", "group_by_entity", "split_by_range"]
 
 DAY = 86_400_000_000
 WEEK = 7 * DAY
-_MONDAY = 4 * DAY
+MONDAY = 4 * DAY
 """From 1970-01-01, a Thursday, to the first Monday."""
 MISSING = np.iinfo(np.int64).min
 _KEEP, _NEW = 0.7, 0.3
@@ -78,11 +78,11 @@ def split_by_range(entity, shift, n_ranges):  # noqa: ANN201
     return order, start
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fold(  # noqa: ANN201
          row_start, as_of, start, ts, enters, late_start, late, combo, values, windows, n_weeks, n_slots, n_days, ring,
          slot_ptr, slots, sum_ptr, sums, sum_value, day_ptr, days, week_ptr, weeks, week_value, week_unit,
-         last_ptr, lasts, last_value, want_n, want_sum, want_day, want_newest, want_oldest,
+         last_ptr, lasts, last_value, want_n, want_sum, want_day, want_newest, want_oldest, first_week, carry,
          out_n, out_sum, out_present, out_day, out_newest, out_oldest, out_week, out_last
 ):  # fmt: skip
     """Write what each row sees of its entity's events.
@@ -95,18 +95,25 @@ def fold(  # noqa: ANN201
     values : int64[columns, events], `MISSING` where empty.
     windows : int64[w], lengths, rising. Index w means "ever".
     n_weeks : weeks that the longest history spans. n_slots, n_days : how many declarations and how many of active days.
-    ring : more than the days of the longest window.
+    ring : a power of two, more than the days of the longest window.
     slot_ptr, slots : declarations of each combo, as offsets and numbers; the same for sums, days, weeks and lasts;
         `…_value` names their column of `values` (week_value −1: the events are counted). week_unit : resolution of it.
     want_n, want_sum, want_day : int64[k, 2], (number, window) of each result; want_newest, want_oldest : slots.
+    first_week, carry : float64[weeks' items, entities], smoothed values of the week before `first_week`, where earlier
+        events are known by them alone; without entities: smoothing starts with an entity's first event.
     out_… : results, one line per result and one place per row; they are overwritten.
     """
     n_windows = len(windows)
-    count = np.zeros((n_slots, n_windows + 1), np.int32)
+    carried = carry.shape[1] > 0
+    # What has entered, and what of that has left each window: an event is counted in at one place only.
+    entered = np.zeros(n_slots, np.int32)
+    gone = np.zeros((n_slots, n_windows + 1), np.int32)
     newest = np.empty(n_slots, np.int64)
     oldest = np.empty(n_slots, np.int64)
-    total = np.zeros((len(sum_value), n_windows + 1), np.int64)
-    present = np.zeros((len(sum_value), n_windows + 1), np.int32)
+    total = np.zeros(len(sum_value), np.int64)
+    gone_total = np.zeros((len(sum_value), n_windows + 1), np.int64)
+    present = np.zeros(len(sum_value), np.int32)
+    gone_present = np.zeros((len(sum_value), n_windows + 1), np.int32)
     per_day = np.zeros((n_days, n_windows, ring), np.int32)
     active = np.zeros((n_days, n_windows), np.int32)
     in_week = np.zeros((len(week_value), n_weeks), np.int64)
@@ -120,20 +127,25 @@ def fold(  # noqa: ANN201
         if first_row == end_row:
             continue
         begin, end = start[e], start[e + 1]
-        count[:] = 0
+        entered[:] = 0
+        gone[:] = 0
         newest[:] = -1
         oldest[:] = -1
         total[:] = 0
+        gone_total[:] = 0
         present[:] = 0
+        gone_present[:] = 0
         if n_days:
             per_day[:] = 0
             active[:] = 0
         last[:] = -1
         left[:] = begin
         # Without events there is no week to fold, whatever the date.
-        base = ((ts[begin] if begin < end else as_of[end_row - 1]) - _MONDAY) // WEEK
+        base = ((ts[begin] if begin < end else as_of[end_row - 1]) - MONDAY) // WEEK
+        if carried:
+            base = first_week
         if len(week_value):
-            span = min(max((as_of[end_row - 1] - _MONDAY) // WEEK - base, 0) + 1, n_weeks)
+            span = min(max((as_of[end_row - 1] - MONDAY) // WEEK - base, 0) + 1, n_weeks)
             in_week[:, :span] = 0
             unfolded[:] = 0
         at, late_at = begin, late_start[e]
@@ -153,36 +165,43 @@ def fold(  # noqa: ANN201
                 else:
                     break
                 c = combo[i]
+                when = ts[i]
                 inside = 0
-                while inside < n_windows and ts[i] < t - windows[inside]:
+                while inside < n_windows and when < t - windows[inside]:
                     inside += 1
                 for k in range(slot_ptr[c], slot_ptr[c + 1]):
                     s = slots[k]
-                    for w in range(inside, n_windows + 1):
-                        count[s, w] += 1
+                    entered[s] += 1
+                    for w in range(inside):
+                        gone[s, w] += 1
                     if newest[s] < i:
                         newest[s] = i
                     if oldest[s] < 0 or oldest[s] > i:
                         oldest[s] = i
                 for k in range(sum_ptr[c], sum_ptr[c + 1]):
-                    v = values[sum_value[sums[k]], i]
+                    s = sums[k]
+                    v = values[sum_value[s], i]
                     if v != MISSING:
-                        for w in range(inside, n_windows + 1):
-                            total[sums[k], w] += v
-                            present[sums[k], w] += 1
-                for k in range(day_ptr[c], day_ptr[c + 1]):
-                    d = days[k]
-                    day = (ts[i] // DAY) % ring
-                    for w in range(inside, n_windows):
-                        active[d, w] += per_day[d, w, day] == 0
-                        per_day[d, w, day] += 1
-                for k in range(week_ptr[c], week_ptr[c + 1]):
-                    g = weeks[k]
-                    week = (ts[i] - _MONDAY) // WEEK - base
-                    v = 1 if week_value[g] < 0 else values[week_value[g], i]
-                    if v != MISSING:
-                        in_week[g, week] += v
-                        unfolded[g] = min(unfolded[g], week)
+                        total[s] += v
+                        present[s] += 1
+                        for w in range(inside):
+                            gone_total[s, w] += v
+                            gone_present[s, w] += 1
+                if day_ptr[c] < day_ptr[c + 1]:
+                    day = (when // DAY) & (ring - 1)
+                    for k in range(day_ptr[c], day_ptr[c + 1]):
+                        d = days[k]
+                        for w in range(inside, n_windows):
+                            active[d, w] += per_day[d, w, day] == 0
+                            per_day[d, w, day] += 1
+                if week_ptr[c] < week_ptr[c + 1]:
+                    week = (when - MONDAY) // WEEK - base
+                    for k in range(week_ptr[c], week_ptr[c + 1]):
+                        g = weeks[k]
+                        v = 1 if week_value[g] < 0 else values[week_value[g], i]
+                        if v != MISSING:
+                            in_week[g, week] += v
+                            unfolded[g] = min(unfolded[g], week)
                 for k in range(last_ptr[c], last_ptr[c + 1]):
                     if last[lasts[k]] < i and values[last_value[lasts[k]], i] != MISSING:
                         last[lasts[k]] = i
@@ -190,28 +209,29 @@ def fold(  # noqa: ANN201
                 edge = t - windows[w]
                 i = left[w]
                 while i < end and ts[i] < edge:
-                    # What no earlier row saw has never been counted in this window.
+                    # What no earlier row saw left this window as it entered.
                     if enters[i] < previous:
                         c = combo[i]
                         for k in range(slot_ptr[c], slot_ptr[c + 1]):
-                            count[slots[k], w] -= 1
+                            gone[slots[k], w] += 1
                         for k in range(sum_ptr[c], sum_ptr[c + 1]):
                             v = values[sum_value[sums[k]], i]
                             if v != MISSING:
-                                total[sums[k], w] -= v
-                                present[sums[k], w] -= 1
-                        for k in range(day_ptr[c], day_ptr[c + 1]):
-                            d = days[k]
-                            day = (ts[i] // DAY) % ring
-                            per_day[d, w, day] -= 1
-                            active[d, w] -= per_day[d, w, day] == 0
+                                gone_total[sums[k], w] += v
+                                gone_present[sums[k], w] += 1
+                        if day_ptr[c] < day_ptr[c + 1]:
+                            day = (ts[i] // DAY) & (ring - 1)
+                            for k in range(day_ptr[c], day_ptr[c + 1]):
+                                d = days[k]
+                                per_day[d, w, day] -= 1
+                                active[d, w] -= per_day[d, w, day] == 0
                     i += 1
                 left[w] = i
             for k in range(len(want_n)):
-                out_n[k, r] = count[want_n[k, 0], want_n[k, 1]]
+                out_n[k, r] = entered[want_n[k, 0]] - gone[want_n[k, 0], want_n[k, 1]]
             for k in range(len(want_sum)):
-                out_sum[k, r] = total[want_sum[k, 0], want_sum[k, 1]]
-                out_present[k, r] = present[want_sum[k, 0], want_sum[k, 1]]
+                out_sum[k, r] = total[want_sum[k, 0]] - gone_total[want_sum[k, 0], want_sum[k, 1]]
+                out_present[k, r] = present[want_sum[k, 0]] - gone_present[want_sum[k, 0], want_sum[k, 1]]
             for k in range(len(want_day)):
                 out_day[k, r] = active[want_day[k, 0], want_day[k, 1]]
             for k in range(len(want_newest)):
@@ -220,13 +240,19 @@ def fold(  # noqa: ANN201
             for k in range(len(want_oldest)):
                 i = oldest[want_oldest[k]]
                 out_oldest[k, r] = ts[i] if i >= 0 else MISSING
-            for k in range(len(week_value)):
-                complete = (t - _MONDAY) // WEEK - base
-                for week in range(unfolded[k], complete):
-                    before = smooth[k, week - 1] if week > 0 else 0.0
-                    smooth[k, week] = _KEEP * before + _NEW * (in_week[k, week] * week_unit[k])
-                unfolded[k] = max(unfolded[k], complete)
-                out_week[k, r] = smooth[k, complete - 1] if complete > 0 else 0.0
+            if len(week_value):
+                complete = (t - MONDAY) // WEEK - base
+                for k in range(len(week_value)):
+                    before = 0.0
+                    if carried:
+                        before = carry[k, e]
+                    if unfolded[k] > 0:
+                        before = smooth[k, unfolded[k] - 1]
+                    for week in range(unfolded[k], complete):
+                        before = _KEEP * before + _NEW * (in_week[k, week] / week_unit[k])
+                        smooth[k, week] = before
+                    unfolded[k] = max(unfolded[k], complete)
+                    out_week[k, r] = before
             for k in range(len(last_value)):
                 i = last[k]
                 out_last[k, r] = values[last_value[k], i] if i >= 0 else MISSING

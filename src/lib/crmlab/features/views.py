@@ -8,12 +8,13 @@ event of its own, at its own time, so that nothing is known before it happened.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
 from crmlab.schema import OPPORTUNITY_STAGES, TABLES
 
-__all__ = ["VIEWS", "View", "state_at"]
+__all__ = ["VIEWS", "View", "newest_change", "state_at"]
 
 _DAY = pd.Timedelta(days=1)
 _MONEY, _MINUTES, _RATE, _UNIT = 100, 1000, 1_000_000, 1
@@ -58,15 +59,25 @@ def state_at(
     ----------
     inclusive : whether a change at the very instant counts.
     """
+    log, place = newest_change(crm, entity, column, ids, times, inclusive=inclusive)
+    return pd.Series(log["new_value"].array.take(place, allow_fill=True), dtype="str")
+
+
+def newest_change(
+    crm: Crm, entity: str, column: str, ids: pd.Series, times: pd.Series, *, inclusive: bool
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the log of a column, by time, and the place in it of the newest entry for each (id, time); −1: none."""
     changes = crm["changes"]
     log = changes[(changes["entity"] == entity) & (changes["field"] == column)]
-    log = log.sort_values(["changed_at", "change_id"], kind="stable")
-    asked = pd.DataFrame({"id": pd.Series(ids.to_numpy(dtype=object), dtype="str"), "at": range(len(ids))})
+    log = log.sort_values(["changed_at", "change_id"], kind="stable", ignore_index=True)
+    asked = pd.DataFrame({"id": pd.Series(ids.to_numpy(dtype=object), dtype="str"), "row": range(len(ids))})
     asked["time"] = times.to_numpy("datetime64[us]")
     asked = asked[asked["id"].notna() & asked["time"].notna()].sort_values("time", kind="stable")
-    log = pd.DataFrame({"id": log["entity_id"].astype("str"), "time": log["changed_at"], "value": log["new_value"]})
-    found = pd.merge_asof(asked, log, on="time", by="id", allow_exact_matches=inclusive)
-    return pd.Series(found["value"].to_numpy(), index=found["at"]).reindex(range(len(ids))).astype("str")
+    entries = pd.DataFrame({"id": log["entity_id"].astype("str"), "time": log["changed_at"], "place": range(len(log))})
+    found = pd.merge_asof(asked, entries, on="time", by="id", allow_exact_matches=inclusive)
+    place = np.full(len(ids), -1, dtype=np.int64)
+    place[found["row"].to_numpy(np.int64)] = found["place"].fillna(-1).to_numpy(np.int64)
+    return log, place
 
 
 def _rows(name: str, ts: str, *columns: str) -> Callable[[Crm, str], pd.DataFrame]:
