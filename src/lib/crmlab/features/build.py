@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
-from crmlab.schema import ENTITY_KEYS, DataError, ParameterError
+from crmlab.schema import ENTITY_KEYS, TABLES, DataError, ParameterError
 from crmlab.snapshots import entity_of
 
 from .accounts import account_features
@@ -208,14 +208,27 @@ class Study:
             return result
         codes, ids = pd.factorize(keys)
         since = self._since(entity, pd.Index(ids))[codes]
-        rows, place = sort_rows(codes, as_of.to_numpy("datetime64[us]").view(np.int64), since, len(ids))
+        times = as_of.to_numpy("datetime64[us]").view(np.int64)
+        # What has not begun by then has no beginning yet.
+        rows, place = sort_rows(codes, times, np.where(since < times, since, MISSING), len(ids))
         for plan in plans:
-            frame = self.events(plan.view, entity)
+            frame = self._in_order(plan, self.events(plan.view, entity))
             events = encode_events(plan, frame, pd.Index(ids), VIEWS[plan.view].links[entity])
             values = compute_partition([plan], rows, {plan.view: events})
             for output in plan.outputs:
                 result[id(output.feature)][output.name] = _column(plan, output, values[output.name][place])
         return result
+
+    def _in_order(self, plan: ViewPlan, frame: pd.DataFrame) -> pd.DataFrame:
+        """Where values are shown: events by identifier, which decides between those of one instant."""
+        name = VIEWS[plan.view].tables[0]
+        if not len(plan.tables["last_value"]):
+            return frame
+        ids = self.crm[name][list(TABLES[name].key)]
+        if len(TABLES[name].key) == 1 and ids.iloc[:, 0].is_monotonic_increasing:
+            return frame
+        order = ids.sort_values(list(ids), kind="stable").index
+        return frame.loc[order[order.isin(frame.index)]]
 
     def _since(self, entity: str, ids: pd.Index) -> np.ndarray:
         table, key, start = own_table(entity)
@@ -263,8 +276,10 @@ def _named_by(crm: Crm, entity: str, link: Linked, found: Mapping[str, Column], 
     if link.by in found:
         return pd.Series(found[link.by], index=keys.index, dtype="str")
     table, key, _ = own_table(entity)
-    if table is None or link.by not in crm[table]:
+    if table is None or link.by not in TABLES[table].names:
         return None
+    if TABLES[table][link.by].known != TABLES[table].known_at:
+        return None  # today's link: whose it was on an earlier date stands in the change log or nowhere
     frame = crm[table]
     if crm.whole[table][link.by].isna().all():
         return None

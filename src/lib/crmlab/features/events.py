@@ -44,7 +44,8 @@ def read_vocabulary(view: str, features: list[Feature], frame: pd.DataFrame, key
     ----------
     frame : all events of the view. key : column with the entity's id; events without one do not count.
     """
-    here = frame[frame[key].notna() & frame["ts"].notna()]
+    known = frame["known_at"] if "known_at" in frame else frame["ts"]
+    here = frame[frame[key].notna() & frame["ts"].notna() & known.notna()]
     dims = dims_of(features)
     slugs = {c: _slugs(here[c]) for c, condition in dims if not condition}
     others = {f.of: _slugs(here[f.of]) for f in features if _is_category(view, f.of)}

@@ -126,16 +126,22 @@ def _quarter_days_left(as_of: pd.Series) -> np.ndarray:
 
 
 def _age_days(crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series) -> np.ndarray:
-    began = _looked_up(crm[home], key, start, keys).to_numpy("datetime64[us]")
-    return (as_of.to_numpy("datetime64[us]") - began) / _DAY
+    began = _begun(crm, home, key, start, keys, as_of)
+    return (as_of.to_numpy("datetime64[us]") - began.to_numpy("datetime64[us]")) / _DAY
+
+
+def _begun(crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series) -> pd.Series:
+    """When each began, missing where that is not known or had not come yet."""
+    began = _looked_up(crm[home], key, start, keys)
+    return began.where(began < as_of)
 
 
 def _customer_days(crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series) -> np.ndarray | None:
     if "customer_since" not in crm[home] or crm.whole[home]["customer_since"].isna().all():
         return None
-    since = _looked_up(crm[home], key, "customer_since", keys).to_numpy("datetime64[us]")
-    t = as_of.to_numpy("datetime64[us]")
-    return np.where(since < t, (t - since) / _DAY, np.nan)
+    since = _looked_up(crm[home], key, "customer_since", keys)
+    since = since.where((since < as_of) & _begun(crm, home, key, start, keys, as_of).notna())
+    return (as_of.to_numpy("datetime64[us]") - since.to_numpy("datetime64[us]")) / _DAY
 
 
 def _lead_to_opportunity(
@@ -143,10 +149,8 @@ def _lead_to_opportunity(
 ) -> np.ndarray | None:
     if crm.whole[home]["lead_id"].isna().all():
         return None
-    began = _looked_up(crm[home], key, start, keys)
-    lead = _looked_up(crm[home], key, "lead_id", keys)
-    first = _looked_up(crm["leads"], "lead_id", "created_at", lead)
-    first = first.where(first < as_of)
+    began = _begun(crm, home, key, start, keys, as_of)
+    first = _begun(crm, "leads", "lead_id", "created_at", _looked_up(crm[home], key, "lead_id", keys), as_of)
     return (began.to_numpy("datetime64[us]") - first.to_numpy("datetime64[us]")) / _DAY
 
 

@@ -198,12 +198,13 @@ class _Builder:
         """One declaration for each value where it asks for that, with the combos that it counts."""
         parts = [(feature, dict(feature.where))]
         if feature.each:
-            values = self.vocabulary.values[feature.each]
+            wanted = feature.where.get(feature.each)
+            values = [v for v in self.vocabulary.values[feature.each] if wanted is None or v in _slugs(wanted)]
             parts = [(_for_value(feature, v), {**feature.where, feature.each: v}) for v in values]
         found = []
         for part, where in parts:
-            combos = frozenset(self._matching(where)) & self._filled(feature)
-            if combos:
+            combos = frozenset(self._matching(where))
+            if combos & self._filled(feature):
                 found.append((part, combos, feature))
         return found
 
@@ -217,9 +218,8 @@ class _Builder:
             if condition:
                 keep &= (codes == 1) if where[column] == condition else True
             else:
-                wanted = where[column] if isinstance(where[column], tuple) else (where[column],)
                 known = self.vocabulary.values[column]
-                keep &= np.isin(codes, [known.index(slug(w)) + 1 for w in wanted if slug(w) in known])
+                keep &= np.isin(codes, [known.index(w) + 1 for w in _slugs(where[column]) if w in known])
         return numbers[keep].tolist()
 
     def _filled(self, feature: Feature) -> frozenset[int]:
@@ -292,6 +292,11 @@ class _Builder:
             shape = (len(wanted), 2) if kind in ("n", "sum", "day") else (len(wanted),)
             tables[f"want_{kind}"] = np.array(list(wanted), dtype=np.int64).reshape(shape)
         self.plan.tables = tables
+
+
+def _slugs(wanted: str | tuple[str, ...]) -> list[str]:
+    """Values that a filter names, as parts of names."""
+    return [slug(w) for w in (wanted if isinstance(wanted, tuple) else (wanted,))]
 
 
 def _for_value(feature: Feature, value: str) -> Feature:

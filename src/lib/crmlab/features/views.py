@@ -29,7 +29,7 @@ class View:
     tables : canonical tables it is built from; the first gives one event per row at most.
     meaning : what one event is, in words.
     links : entity → column that holds its id.
-    build : from a CRM and the entity asked for to the frame of events, in the order of their identifiers.
+    build : from a CRM and the entity asked for to the frame of events, with the index of the first table.
     categories : columns to filter by. per_unit : value column → steps per unit in which it is summed.
     others : value columns that are shown as they are: name → "number", "time" or "category".
     words : value column → what it holds, in words.
@@ -57,10 +57,11 @@ def state_at(
 
     Parameters
     ----------
+    ids, times : what to ask for; the result has the index of `ids`.
     inclusive : whether a change at the very instant counts.
     """
     log, place = newest_change(crm, entity, column, ids, times, inclusive=inclusive)
-    return pd.Series(log["new_value"].array.take(place, allow_fill=True), dtype="str")
+    return pd.Series(log["new_value"].array.take(place, allow_fill=True), index=ids.index, dtype="str")
 
 
 def newest_change(
@@ -101,7 +102,7 @@ def _interactions(crm: Crm, entity: str) -> pd.DataFrame:
 
 def _changes(crm: Crm, entity: str) -> pd.DataFrame:
     """Changes of one kind of entity, each with the direction in which it moved."""
-    log = crm["changes"][crm["changes"]["entity"] == entity].reset_index(drop=True)
+    log = crm["changes"][crm["changes"]["entity"] == entity]
     number = pd.to_numeric(log["new_value"].where(log["field"].isin(_NUMBERS)), errors="coerce")
     before = pd.to_numeric(log["old_value"].where(log["field"].isin(_NUMBERS)), errors="coerce")
     time = pd.to_datetime(
@@ -220,9 +221,8 @@ def _spells(crm: Crm, kind: str) -> pd.DataFrame:
     log = changes[(changes["entity"] == kind) & (changes["field"] == "owner_id")]
     log = log.sort_values(["entity_id", "changed_at", "change_id"], kind="stable", ignore_index=True)
     frame = crm[table]
-    # A deal entered after its own closing ends when it is entered.
-    closed = frame[ends].min(axis=1)
-    closed = closed.where(closed.isna() | ~(closed < frame["created_at"]), frame["created_at"])
+    # A deal entered after its own closing ends when it is entered; of one never entered no end is known.
+    closed = pd.concat([frame[ends].min(axis=1), frame["created_at"]], axis=1).max(axis=1, skipna=False)
     closed = pd.Series(closed.to_numpy(), index=frame[f"{kind}_id"])
     same = log["entity_id"] == log["entity_id"].shift(-1)
     until = log["changed_at"].shift(-1).where(same)
