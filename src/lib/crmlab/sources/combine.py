@@ -68,7 +68,7 @@ def _combined(
     problems: Problems,
 ) -> pd.Series:
     """Return one value per group."""
-    rule = column.combine or "same"
+    rule = column.combine
     here = np.flatnonzero(values.notna().to_numpy())
     if rule in ("sum", "count", "distinct"):
         return _counted(values, rule, group, here, n)
@@ -116,7 +116,7 @@ def _tell_differing(
     if not len(differs):
         return
     keys, i = len(np.unique(group[differs])), int(differs[0])
-    rule = column.combine or "same"
+    rule = column.combine
     told = f"{where(int(chosen[group[i]]))} and {where(i)}"
     shown = "" if column.personal else f": {mask_text(str(values.iloc[i]))}"
     if rule == "same":

@@ -1,6 +1,7 @@
 """The mapping of a CRM to the canonical tables: a YAML file, read and checked as a whole."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from crmlab.schema import TABLES, did_you_mean
@@ -194,6 +195,9 @@ def _read_table(entry: Section, table: str, files: dict[str, FileSpec], about: d
     _check_twice(entry, found)
     duplicates, states = entry.choice("duplicates", DUPLICATES, "error"), entry.flag("states")
     _check_combined(entry, table, found, duplicates)
+    if duplicates == "combine":
+        key = TABLES[table].key
+        found = tuple(c if c.name in key or c.combine else replace(c, combine="same") for c in found)
     _check_since(entry, found)
     if states and table != "changes":
         entry.fault("belongs to the table `changes`; other tables hold no states.", "states")
