@@ -156,12 +156,13 @@ def _compiled(form: str) -> re.Pattern:
 
 
 _WEB_SIGN = re.compile(rf"@|://|www\.|(?:{_SOCIAL})/|[a-z]\s?[:=]\s?\w", re.IGNORECASE)
+_IBAN_SIGN = re.compile(r"[A-Za-z]{2}\d\d")
 _EMAIL_SIGN = re.compile(r"[@＠]|[\[({]\s?(?:at|chiocciola|arroba|ät)\s?[\])}]", re.IGNORECASE)
 
 PATTERNS = (
     Pattern("web", _compiled(_WEB), sign=_WEB_SIGN),
     Pattern("email", _compiled(_EMAIL), sign=_EMAIL_SIGN),
-    Pattern("iban", re.compile(_iban_form(), re.IGNORECASE), digits=8, check=is_iban),
+    Pattern("iban", re.compile(_iban_form(), re.IGNORECASE), digits=8, sign=_IBAN_SIGN, check=is_iban),
     Pattern("tax_code", re.compile(_ITALIAN_TAX_CODE, re.IGNORECASE), digits=0, sign=re.compile(r"[A-Za-z]{3}")),
     Pattern("tax_code", re.compile(_SPANISH_TAX_CODE), digits=7, check=is_spanish_tax_code),
     Pattern("card", re.compile(_CARD), digits=13, check=is_card),
