@@ -6,6 +6,7 @@ import pytest
 
 from crmlab import findings
 from crmlab.evaluation import ORACLE, Comparison
+from crmlab.leakage import LeakVerdict, leak_verdict
 from crmlab.metrics import METRICS, bootstrap_metrics
 from crmlab.quality.problems import PROBLEMS
 from crmlab.splits import Split
@@ -102,24 +103,44 @@ def test_lift_finding_says_what_the_best_tenth_holds():
     assert "The best-scored tenth of XGBoost holds 40\N{NO-BREAK SPACE}% of the conversions" in found.sentence
 
 
+def leaks(changed: int = 0, *, dated: bool = True, doubtful: int = 0) -> LeakVerdict:
+    proof = pd.DataFrame({"as_of": [1, 2], "rows": [5, 5], "features": [50, 50], "changed": [changed, 0]})
+    suspects = pd.DataFrame(
+        {"column": [f"c{k}" for k in range(doubtful)], "verdict": "doubtful", "explanation": "Odd."}
+    )
+    return leak_verdict(proof if dated else proof.head(0), None, suspects)
+
+
 @pytest.mark.parametrize(
     ("changed", "label", "tone", "words"),
     [
-        (0, "within_horizon", "good", "Nothing recorded later enters a feature: 500 feature values on 2 dates"),
-        (3, "within_horizon", "bad", "The future leaks"),
+        (0, "within_horizon", "good", "Nothing recorded later enters a feature: 500 values were computed again"),
+        (3, "within_horizon", "bad", "The future leaks into a feature."),
         (0, "final_status", "caution", "a matter of trust"),
     ],
 )
 def test_leak_finding(changed, label, tone, words):
-    table = pd.DataFrame({"as_of": [1, 2], "rows": [5, 5], "features": [50, 50], "changed": [changed, 0]})
-    found = findings.leak_finding(table, label=label)
+    found = findings.leak_finding(leaks(changed), label=label)
     assert found.tone == tone
     assert words in found.sentence
 
 
 def test_leak_finding_without_dates_claims_nothing():
-    empty = pd.DataFrame(columns=["as_of", "rows", "features", "changed"])
-    assert "no dates" in findings.leak_finding(empty, label="final_status").sentence
+    assert "no dates" in findings.leak_finding(leaks(dated=False), label="final_status").sentence
+
+
+def test_leak_finding_asks_for_a_look_at_what_is_doubtful():
+    found = findings.leak_finding(leaks(doubtful=2), label="within_horizon")
+    assert found.tone == "caution"
+    assert found.sentence.endswith("2 features should be looked at by a person.")
+
+
+def test_recorded_leaks_count_plants_and_not_the_comparison(monkeypatch):
+    told = {}
+    monkeypatch.setattr(findings, "record", lambda name, value, **rest: told.update({name: value}))
+    planted = pd.DataFrame({"plant": ["a", "b", "no plant"], "named_by": ["truncation", "nobody", "nobody"]})
+    findings.record_leaks(leaks(), planted)
+    assert told == {"leaks": 0, "values_checked": 500, "planted_leaks_named": 0.5}
 
 
 def problems(*kinds: tuple[str, float]) -> pd.DataFrame:

@@ -80,7 +80,13 @@ class _Events:
 
 
 def honest_counts_table(
-    crm: Crm, *, as_of: str, horizon_days: int, seed: int, types: Sequence[str] | None = None
+    crm: Crm,
+    *,
+    as_of: str,
+    horizon_days: int,
+    seed: int,
+    entity: str = "lead",
+    types: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return what one more interaction of each type seems to do, by three ways of counting, beside the truth.
 
@@ -90,6 +96,7 @@ def honest_counts_table(
     as_of : only facts known strictly before this instant are used.
     horizon_days : days after its creation for which a lead is followed week by week.
     seed : draws the pairs that the truth is averaged over; estimates do not depend on it.
+    entity : whom the study follows. Weeks at risk are those of leads, so there is nothing to show for others.
     types : types to show, as in the CRM or in lower case; all by default. The model adjusts for all of them.
 
     Returns
@@ -98,13 +105,14 @@ def honest_counts_table(
     each of naive, as_of and adjusted the odds ratio of one more interaction with its 95 % interval (`…_low`, `…_high`)
     and whether that holds the truth (`naive_covers`, `as_of_covers`, `covers`; missing where nobody knows it); true (as
     an odds ratio); n_leads, n_weeks, n_converted (behind the estimates). Types followed by fewer than 10 conversions
-    have no estimate. Without dated interactions, creations and closings the frame is empty.
+    have no estimate. Without dated interactions, creations and closings, without a horizon (0) and for others than
+    leads the frame is empty.
 
     Raises
     ------
     ParameterError : an unknown type, or a horizon of less than a week.
     """
-    if not _is_dated(crm, as_of=as_of):
+    if entity != "lead" or horizon_days == 0 or not _is_dated(crm, as_of=as_of):
         return _table([])
     if horizon_days < _WEEK_DAYS:
         raise ParameterError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from crmlab.evaluation import ORACLE, Comparison, share_of_way
+from crmlab.leakage import LeakVerdict
 from crmlab.metrics import METRICS
 from crmlab.models import FLOORS
 from crmlab.quality.problems import PROBLEMS
@@ -31,6 +32,7 @@ __all__ = [
     "quality_finding",
     "record_cohorts",
     "record_comparison",
+    "record_leaks",
     "short_summary",
     "split_finding",
     "view_formats",
@@ -310,23 +312,44 @@ def record_comparison(honest: Comparison, claimed: Comparison) -> None:
     record("share_of_way_to_oracle", share_of_way(honest), unit="percent", label="way from base rate to oracle")
 
 
-def leak_finding(truncation: pd.DataFrame, *, label: str) -> Finding:
-    """Say whether deleting the future changed any feature, and what that cannot prove."""
-    if truncation.empty:
+def leak_finding(verdict: LeakVerdict, *, label: str) -> Finding:
+    """Say whether anything leaks, how that was looked at, and what it cannot prove."""
+    if verdict.flagged:
+        some = ", ".join(verdict.flagged[:5]) + (" and more" if len(verdict.flagged) > 5 else "")
+        return Finding(f"The future leaks into {some}. {verdict.reasons[0]}", "bad")
+    doubt = f" {_capital(_counted(len(verdict.doubtful), 'feature'))} should be looked at by a person."
+    doubt = doubt if verdict.doubtful else ""
+    if not verdict.proven:
         return Finding(
             "This source has no dates, so nobody can show what was known when: whether its columns were filled before "
-            "or after the outcome is a matter of trust, and scores from it must not be used on live leads unchecked.",
+            "or after the outcome is a matter of trust, and scores from it must not be used on live cases unchecked."
+            + doubt,
             "caution",
         )
-    values = int((truncation["rows"] * truncation["features"]).sum())
-    changed = int(truncation["changed"].sum())
-    checked = f"{number(values, 0)} feature values on {len(truncation)} dates were computed again without later facts"
-    if changed:
-        return Finding(f"The future leaks: {checked}, and {number(changed, 0)} of them changed.", "bad")
+    checked = f"{number(verdict.n_checked, 0)} values were computed again without the future or with a misleading one"
     if label == "final_status":
         trust = "the outcome has no date, so whether a column was filled after it is a matter of trust"
-        return Finding(f"{_capital(checked)}, and not one changed; but {trust}.", "caution")
-    return Finding(f"Nothing recorded later enters a feature: {checked}, and not one changed.", "good")
+        return Finding(f"{_capital(checked)}, and not one changed; but {trust}.{doubt}", "caution")
+    sentence = f"Nothing recorded later enters a feature: {checked}, and not one changed.{doubt}"
+    return Finding(sentence, "caution" if doubt else "good")
+
+
+def record_leaks(verdict: LeakVerdict, planted: pd.DataFrame) -> None:
+    """Record what the leak probes found, and how many planted leaks they named.
+
+    Parameters
+    ----------
+    planted : result of `leakage.planted_leak_table`.
+    """
+    record("leaks", len(verdict.flagged), headline=True, unit="count", label="features flagged as leaks")
+    record("values_checked", verdict.n_checked, unit="count", label="values computed again")
+    real = planted[planted["plant"] != "no plant"]
+    share = float((real["named_by"] != "nobody").mean()) if len(real) else float("nan")
+    record("planted_leaks_named", share, n=len(real), headline=True, unit="percent:0", label="planted leaks named")
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def honest_counts_finding(table: pd.DataFrame) -> Finding:
