@@ -1,7 +1,7 @@
 """Features: what was known of a lead, deal, customer or rep strictly before a date, one declaration each."""
 
 from .build import build_features, declared, plan_features
-from .catalog import declared_lines, feature_catalog, feature_groups, refused_columns
+from .catalog import declared_lines, family_table, feature_catalog, feature_groups, refused_columns
 from .coverage import event_accounts
 from .declare import (
     EVER,
@@ -34,6 +34,7 @@ __all__ = [
     "declared",
     "declared_lines",
     "event_accounts",
+    "family_table",
     "feature_catalog",
     "feature_groups",
     "features_markdown",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from crmlab.crm import Crm
 from crmlab.schema import TABLES, table
+from crmlab.snapshots import as_entity
 
 from .build import declared
 from .declare import (
@@ -27,7 +28,7 @@ from .fields import own_table, own_usable
 from .text import text_meaning
 from .views import VIEWS
 
-__all__ = ["Line", "declared_lines", "feature_catalog", "feature_groups", "refused_columns"]
+__all__ = ["Line", "declared_lines", "family_table", "feature_catalog", "feature_groups", "refused_columns"]
 
 _ANY = r"(.+)"
 
@@ -151,37 +152,73 @@ def feature_catalog(
     declarations: Sequence[Declaration] | None = None,
     windows: Sequence[int] = WINDOWS,
 ) -> pd.DataFrame:
-    """Return what each feature says: columns feature, family, table, window_days, meaning, ids.
+    """Return what each feature says: columns feature, family, table, window_days, meaning, ids, line.
 
     Parameters
     ----------
     features : frame of `build_features`. declarations : those that it was built from; None for the project's.
+
+    Returns
+    -------
+    One row per feature; `line` is what was declared, with {} for a value of the source.
     """
-    chosen = declared(entity) if declarations is None else tuple(declarations)
-    lines = declared_lines(entity, chosen, tuple(windows))
-    exact = {line.name: line for line in lines}
+    chosen = declared(as_entity(entity)) if declarations is None else tuple(declarations)
+    lines = declared_lines(as_entity(entity), chosen, tuple(windows))
+    exact = {line.name: line for line in lines if "{}" not in line.name}
     patterns = [(re.compile(re.escape(line.name).replace(r"\{\}", _ANY)), line) for line in lines if "{}" in line.name]
     rows = [_described(name, exact, patterns, crm) for name in features]
-    return pd.DataFrame(rows, columns=["feature", "family", "table", "window_days", "meaning", "ids"])
+    return pd.DataFrame(rows, columns=["feature", "family", "table", "window_days", "meaning", "ids", "line"])
 
 
 def _described(name: str, exact: dict[str, Line], patterns: list[tuple[re.Pattern, Line]], crm: Crm) -> tuple:
     if name in exact:
-        return tuple(exact[name])
+        return (*exact[name], name)
     for pattern, line in patterns:
         found = pattern.fullmatch(name)
         if found:
             own = crm.own_columns.get(name, {}).get("meaning")
-            meaning = own or line.meaning.replace("{}", found.group(1))
-            return (name, *line[1:4], meaning, line.ids)
-    return (name, "unknown", "", None, "", "")
+            meaning = own or line.meaning.replace("{}", found.group(1).replace("_", " "))
+            return (name, *line[1:4], meaning, line.ids, line.name)
+    return (name, "unknown", "", None, "", "", name)
 
 
 def feature_groups(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return the catalog with features that differ only in their window in one row."""
-    plain = catalog["meaning"].str.replace(r" (in the last \d+ days|so far)\b", " in the window", regex=True)
-    groups = catalog.assign(meaning=plain).groupby(["family", "table", "meaning"], sort=False)["feature"].agg(", ".join)
-    return groups.rename("features").reset_index()[["features", "family", "table", "meaning"]]
+    """Return one row per declared line, its windows and values together: features, n, family, table, meaning."""
+    plain = catalog["meaning"].str.replace(_SPAN, " in the window", regex=True)
+    several = catalog["line"].str.contains("{}", regex=False)
+    keyed = catalog.assign(
+        key=plain.mask(several, catalog["line"].str.replace(r"_\d+d\b", "", regex=True)), plain=plain
+    )
+    groups = keyed.groupby(["family", "table", "key"], sort=False)
+    found = groups.agg(
+        features=("line", lambda names: ", ".join(dict.fromkeys(names))),
+        n=("feature", "size"),
+        meaning=("meaning", "first"),
+        plain=("plain", "first"),
+    ).reset_index()
+    meaning = found["meaning"].mask(found["n"] > 1, found["plain"])
+    each = found["features"].str.contains("{}", regex=False)
+    found["meaning"] = meaning.mask(each, "For each value {}, such as: " + meaning)
+    return found[["features", "n", "family", "table", "meaning"]]
+
+
+_SPAN = r" (in the last \d+ days|so far)\b"
+
+
+def family_table(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return how many features there are of each family: family, n, such_as (some names), tables, ids."""
+    groups = catalog.groupby("family", sort=False)
+    rows = [
+        (
+            family,
+            len(part),
+            ", ".join(part["feature"].iloc[[0, len(part) // 2, -1]].unique()),
+            ", ".join(part["table"].unique()),
+            " ".join(sorted({i for ids in part["ids"] for i in ids.split()})),
+        )
+        for family, part in groups
+    ]
+    return pd.DataFrame(rows, columns=["family", "n", "such_as", "tables", "ids"])
 
 
 def refused_columns(crm: Crm, *, dated: bool, entity: str = "lead") -> pd.DataFrame:
@@ -191,6 +228,7 @@ def refused_columns(crm: Crm, *, dated: bool, entity: str = "lead") -> pd.DataFr
     ----------
     dated : whether the study knows dates; without them own columns of unknown date are used, and the report says so.
     """
+    entity = as_entity(entity)
     home = own_table(entity)[0]
     spec, frame = TABLES[home], crm[home]
     reasons = {

@@ -4,6 +4,7 @@ import pandas as pd
 
 from crmlab.crm import Crm
 from crmlab.schema import DataError
+from crmlab.snapshots import as_entity
 
 from .build import Study, declared
 from .declare import WINDOWS, Feature
@@ -27,6 +28,7 @@ def event_accounts(crm: Crm, entity: str, *, as_of: str | pd.Timestamp | None = 
     and negative_values (durations below zero, which count as missing; the events are used). The first reason that fits
     is the one counted.
     """
+    entity = as_entity(entity)
     study = Study(crm, windows=WINDOWS)
     names = dict.fromkeys(f.view for f in declared(entity) if isinstance(f, Feature))
     rows = [_account(study, name, entity, None if as_of is None else pd.Timestamp(as_of)) for name in names]
