@@ -7,8 +7,9 @@ import pytest
 from crmlab.demo import make_crm
 from crmlab.demo.dirt import RATES
 from crmlab.demo.frames import history
+from crmlab.demo.interactions import Log
 from crmlab.demo.market import SOURCES
-from crmlab.demo.notes import HOSTILE
+from crmlab.demo.notes import HOSTILE, note_history
 
 END = pd.Timestamp("2025-01-06")
 
@@ -189,8 +190,34 @@ def test_what_a_note_says_does_not_tell_whether_it_is_the_last_one(crm, noted):
         error = np.sqrt(share.mean() * (1 - share.mean()) * (1 / n).sum())
         assert share.mean() > 0.02
         assert abs(share[True] - share[False]) < 3.5 * error
+    personal = several["new_value"].str.contains(r"@|\+\d\d ")
+    share = personal.groupby(several["entity_id"]).mean()
+    assert share.isin([0.0, 1.0]).all()
     hostile = leads["new_value"].isin(HOSTILE)
     assert set(leads.loc[hostile, "entity_id"]).isdisjoint(leads.loc[~hostile, "entity_id"])
+
+
+def test_a_note_that_would_come_after_the_end_is_not_written():
+    n = 2_000
+    opened_at = np.full(n, np.datetime64("2024-03-04T09:00:00", "us"))
+    closed_at = opened_at + np.timedelta64(2, "D")
+    log = Log(np.arange(n), np.full(n, "meeting", dtype=object), closed_at - np.timedelta64(20, "m"), np.zeros(n, int))
+    told = note_history(
+        "lead",
+        np.arange(n).astype("U5"),
+        pd.Series(["Richiamare dopo la fiera."] * (n // 2) + [None] * (n // 2), dtype="str"),
+        contacts=pd.DataFrame("x", index=range(n), columns=["first_name", "last_name", "email", "phone"]),
+        language=np.zeros(n, int),
+        opened_at=opened_at,
+        closed_at=closed_at,
+        log=log,
+        rng=np.random.default_rng(1),
+    )
+    later = told[told["changed_at"] > opened_at[0] + np.timedelta64(1, "D")]
+    assert 100 < len(later) < 500
+    assert (told["changed_at"] < closed_at[0]).all()
+    assert told["entity_id"].astype(int).max() < n // 2
+    assert (told.groupby("entity_id")["new_value"].last() == "Richiamare dopo la fiera.").all()
 
 
 def test_notes_shift_no_other_number(crm, monkeypatch):
