@@ -445,7 +445,8 @@ def week_of(time: int) -> int:
 
 
 def last(seen: Rows, of: str, **_: object) -> object:
-    told = [e for e in seen if e[of] is not None]
+    # A field that was emptied holds nothing from then on; elsewhere an empty value tells nothing.
+    told = [e for e in seen if e[of] is not None or of == "value"]
     return max(told, key=lambda e: (e["ts"], e["order"]))[of] if told else None
 
 

@@ -133,7 +133,9 @@ def _values(plan: ViewPlan, column: pd.Series, encoding: str, per_unit: int) -> 
     if encoding == "category":
         codes, names = as_codes(column)
         place = {v: k for k, v in enumerate(plan.vocabularies[f"={column.name}"])}
-        return np.array([*(place.get(n, MISSING) for n in names), MISSING], dtype=np.int64)[codes]
+        # A field that was emptied holds nothing from then on; elsewhere an empty value tells nothing.
+        gap = -1 if plan.view == "changes" else MISSING
+        return np.array([*(place.get(n, MISSING) for n in names), gap], dtype=np.int64)[codes]
     return encode_numbers(column.to_numpy("float64", na_value=np.nan), encoding, per_unit, f"{plan.view}.{column.name}")
 
 
