@@ -156,9 +156,7 @@ def ever_lines(plan: ViewPlan) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(plan.tables["want_n"][:, 1] == n), np.flatnonzero(plan.tables["want_sum"][:, 1] == n)
 
 
-def fold_partition(
-    plan: ViewPlan, rows: Rows, events: Events, carried: Carried | None = None
-) -> dict[str, np.ndarray]:
+def fold_partition(plan: ViewPlan, rows: Rows, events: Events, carried: Carried | None = None) -> dict[str, np.ndarray]:
     """Return the kernel's results for the rows, one line per result."""
     order, start, in_order, n_late = group_by_entity(events.entity, events.ts, events.enters, rows.n_entities)
     if not in_order:
