@@ -152,6 +152,41 @@ def test_the_final_count_of_a_yes_or_no_is_the_odds_ratio_of_the_four_fold_table
     assert row["naive_auc"] == pytest.approx((a / (a + c) + d / (b + d)) / 2)
 
 
+@pytest.mark.parametrize("driver", ["age", "source", "other type"])
+def test_what_drives_both_the_count_and_the_outcome_is_adjusted_for(tmp_path, driver):
+    """Calls do nothing; older leads, those of one source, or those with visits have more of them and convert more."""
+    rng, n, days = np.random.default_rng(4), 1500, 60
+    warm = rng.random(n) < 0.5
+    visits = rng.poisson(np.where(warm, 0.3, 0.03)[:, None], (n, days))
+    rate = {"age": 0.1, "source": np.where(warm, 0.25, 0.05)[:, None], "other type": 0.03 + 0.2 * visits}[driver]
+    calls = rng.poisson(rate, (n, days))
+    age = np.arange(days)
+    chance = {
+        "age": np.where(age > 30, 0.015, 0.001)[None],
+        "source": np.where(warm, 0.012, 0.003)[:, None],
+        "other type": 0.002 * np.exp(0.15 * np.cumsum(visits, axis=1)).clip(max=20),
+    }[driver]
+    won = rng.random((n, days)) < chance
+    end = np.where(won.any(axis=1), won.argmax(axis=1), days)
+    created = pd.Timestamp("2024-01-01 09:00") + DAY * rng.integers(0, 100, n)
+    ids = np.array([f"L{k:04d}" for k in range(n)])
+    at = pd.Series(created + DAY * (end + 1.4)).astype("datetime64[us]")
+    leads = pd.DataFrame({"lead_id": ids, "created_at": created.astype("datetime64[us]"), "converted_at": at})
+    leads["converted_at"] = leads["converted_at"].where(end < days)
+    leads["status"] = np.where(end < days, "converted", "working")
+    leads["source"] = np.where(warm & (driver == "source"), "warm", "cold")
+    parts = []
+    for kind, happened in (("call", calls), ("visit", visits)):
+        who, day = np.nonzero(happened * (age[None] <= end[:, None]))
+        parts.append(pd.DataFrame({"lead_id": ids[who], "ts": created[who] + DAY * (day + 1), "type": kind}))
+    contacts = pd.concat(parts, ignore_index=True).astype({"ts": "datetime64[us]"})
+    contacts = contacts.assign(known_at=contacts["ts"], interaction_id="I" + contacts.index.astype("str"))
+    crm = stored(tmp_path, leads=leads, interactions=contacts)
+    row = honest_counts_table(crm, as_of="2024-06-01", horizon_days=HORIZON, seed=SEED).set_index("type").loc["call"]
+    assert row["as_of_low"] > 1
+    assert row["adjusted_low"] < 1 < row["adjusted_high"]
+
+
 def test_spellings_count_as_one_and_events_of_nobody_are_left_out(small):
     _, tables, table = small
     assert table["type"].tolist() == ["call", "web_visit"]
@@ -244,14 +279,25 @@ def test_a_count_that_splits_the_outcome_has_no_finite_odds_ratio(tmp_path):
 # The truth
 
 
+def lead_on_the_move(truth: demo.Truth) -> tuple[str, int]:
+    """A lead of one owner and the day on which its level differs from the day before and from the day after."""
+    moves = truth.table("truth_leads_levels").sort_values(["lead_id", "day"], ignore_index=True)
+    before, after = moves.shift(1), moves.shift(-1)
+    here = (before["lead_id"] == moves["lead_id"]) & (after["lead_id"] == moves["lead_id"])
+    here &= (after["day"] - moves["day"] == DAY) & (moves["level"].between(2, 3))
+    owners = truth.table("truth_leads_owners")["lead_id"].value_counts()
+    factors = truth.table("truth_leads").set_index("lead_id")
+    here &= (moves["lead_id"].map(owners) == 1) & (moves["lead_id"].map(factors["first_factor"]) > 0.5)
+    chosen = moves[here].iloc[0]
+    return chosen["lead_id"], int(np.datetime64(chosen["day"], "D").astype(int))
+
+
 def test_the_true_hazard_is_what_simulated_twins_show(demo_crm):
     """Thousands of copies of one lead, one level apart: how many are open after two weeks, and convert in the third."""
     truth, n, lag = demo_crm.truth, 60_000, 14
-    factors = truth.table("truth_leads").query("first_factor > 1 and activity_factor > 0.5")
-    lead = factors["lead_id"].iloc[3]
+    lead, morning = lead_on_the_move(truth)
     known = truth._entity("lead")
     at = known.ids.get_loc(lead)
-    morning = int(known.opened[at].astype("datetime64[D]").astype(int)) + 1
     cells = known.cells.take(np.full(n, at))
     for up in (0, 1):
         hazard, open_ = exposure._hazard_after(truth, np.array([lead]), np.array([morning + 1]), np.array([lag]), up=up)
