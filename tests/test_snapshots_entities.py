@@ -221,6 +221,11 @@ def test_lost_then_corrected_to_won_counts_when_it_was_corrected():
     )
     assert story(build(crm, "opportunity"), "D") == {"02-05": True}
     assert story(build(crm, "opportunity", horizon_days=5), "D") == {"02-05": False}
+    crm = crm_of(
+        opportunities=[deal("D", "2024-02-01", "2024-02-20", "won")],
+        changes=stages("D", ("2024-02-06", "lost"), ("2024-02-20", "won")),
+    )
+    assert story(build(crm, "opportunity"), "D") == {"02-05": False}  # shut on the 6th, and never reopened
 
 
 def test_at_the_first_quote_a_deal_is_looked_at_as_soon_as_the_quote_is_known():
@@ -236,9 +241,13 @@ def test_at_the_first_quote_a_deal_is_looked_at_as_soon_as_the_quote_is_known():
             deal("none", "2024-02-01"),
             deal("late", "2024-02-01", first_quote_at="2024-03-04"),
             deal("pause", "2024-02-01", first_quote_at="2024-02-07"),
+            deal("again", "2024-02-01", first_quote_at=pd.Timestamp("2024-02-09") - MICRO),  # known as it reopens
         ],
         quotes=[quote, quote | {"quote_id": "R", "sent_at": "2024-02-28"}],
-        changes=stages("pause", ("2024-02-06", "lost"), ("2024-02-09", "needs")),
+        changes=[
+            *stages("pause", ("2024-02-06", "lost"), ("2024-02-09", "needs")),
+            *stages("again", ("2024-02-06", "lost"), ("2024-02-09", "needs")),
+        ],
     )
     rows = build(crm, "opportunity", "first_quote").set_index("opportunity_id")
     assert rows["as_of"].to_dict() == {
@@ -251,7 +260,7 @@ def test_at_the_first_quote_a_deal_is_looked_at_as_soon_as_the_quote_is_known():
     assert rows["label"].drop("same").to_dict() == {"instant": True, "day": False, "table": False, "early": False}
     assert not rows.loc["same", "mature"]
     found = adds_up(crm, rows.reset_index())
-    assert found.filter(like="without the quote").tolist() == [4]
+    assert found.filter(like="without the quote").tolist() == [5]
 
 
 def test_at_creation_a_deal_is_looked_at_at_the_end_of_its_first_day():
@@ -279,6 +288,7 @@ def test_final_status_of_deals_censors_what_is_not_closed_by_the_study():
             deal("later", "2024-02-01", "2024-03-04", "won"),
             deal("undated", "2024-02-01", None, "lost"),
             deal("flash", "2024-02-01", "2024-02-01 12:00", "won"),  # closed before anyone looked
+            deal("instant", "2024-02-01", "2024-02-02", "won"),
             deal("new", "2024-03-04"),
         ]
     )
@@ -289,9 +299,10 @@ def test_final_status_of_deals_censors_what_is_not_closed_by_the_study():
         "open": {"02-02": None},
         "later": {"02-02": None},
         "undated": {"02-02": None},
+        "instant": {"02-02": None},
     }
     found = adds_up(crm, rows)
-    assert found["with a censored label: kept apart"] == 3
+    assert found["with a censored label: kept apart"] == 4
     assert found.filter(like="never open").tolist() == [2]
     assert final(crm, "first_quote")["opportunity_id"].tolist() == ["won"]
 
