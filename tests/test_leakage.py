@@ -213,6 +213,13 @@ def test_the_true_future_is_left_alone_and_the_seed_decides(crm):
     assert not first["interactions"].equals(third["interactions"])
 
 
+def test_a_fact_at_the_very_instant_belongs_to_the_future(crm):
+    other = leakage.misleading_future(crm, as_of="2024-01-11", seed=0)["interactions"]
+    true = crm["interactions"].set_index("interaction_id")
+    kept = other[other["interaction_id"].isin(true.index)].set_index("interaction_id").reindex(true.index)
+    assert (kept["ts"] == true["ts"]).tolist() == [True, False, True]
+
+
 def test_there_are_misleading_facts_where_the_true_future_holds_none(crm):
     other = leakage.misleading_future(crm, as_of="2025-01-01", seed=0)
     assert len(other["interactions"]) >= 53
@@ -469,6 +476,12 @@ def test_rows_of_one_entity_are_no_support():
     assert table["explanation"].str.contains("Too few outcomes").all()
 
 
+def test_many_rows_of_few_entities_cannot_flag():
+    rows = pd.concat([labelled(80, rate=0.5)] * 50, ignore_index=True)
+    empty = rows["lead_id"].isin(rows.loc[~rows["label"], "lead_id"].unique()[:12])
+    assert suspicion(rows, owner=pd.Series("R1", index=rows.index).mask(empty)).loc["owner", "verdict"] == "none"
+
+
 def test_shuffled_outcomes_make_nothing_suspect():
     rows = labelled(3000)
     value = np.where(rows["label"].to_numpy(dtype=bool), 1.0, 0.0)
@@ -510,6 +523,14 @@ def test_an_owner_of_today_is_seen_in_the_log(crm, rows):
     assert found["verdict"].tolist() == ["leak"]
     assert found["explanation"].str.startswith("In 50 of 200 rows it holds a value that was entered only after").all()
     assert leakage.suspicion_table(then, many, crm=crm)["verdict"].tolist() == ["none"]
+
+
+def test_an_owner_who_came_back_is_no_leak(crm, rows):
+    back = {"change_id": "3", "old_value": "R2", "new_value": "R1", "changed_at": pd.Timestamp("2024-01-15")}
+    log = crm["changes"].to_dict("records")
+    returned = replace(crm, _read=crm._read | {"changes": canonical("changes", [*log, log[1] | back])})
+    held = pd.DataFrame({"owner_id": ["R1"] * 4})
+    assert leakage.suspicion_table(held, rows, crm=returned)["verdict"].tolist() == ["none"]
 
 
 def test_known_times_and_missing_history_are_told(crm, rows):

@@ -153,7 +153,10 @@ class _Misleader:
         return pd.concat([own, invented], ignore_index=True)
 
     def _keeps_key(self, past: pd.DataFrame, new: pd.DataFrame) -> np.ndarray:
+        """Rows that repeat no key; single keys are new by the way they were made."""
         key = list(self.spec.key)
+        if len(key) == 1:
+            return np.ones(len(new), dtype=bool)
         return ~pd.concat([past[key], new[key]]).duplicated().to_numpy()[len(past) :]
 
     def _another(self, old: pd.Series) -> pd.Series:
