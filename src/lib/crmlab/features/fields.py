@@ -5,7 +5,7 @@ import pandas as pd
 
 from crmlab.crm import Crm
 from crmlab.privacy import Names, person_names
-from crmlab.schema import DataError, ParameterError, did_you_mean, table
+from crmlab.schema import TABLES, DataError, ParameterError, did_you_mean, table
 
 from .declare import Field, Notes
 from .text import is_free_text, note_features
@@ -44,7 +44,9 @@ def field_column(crm: Crm, entity: str, field: Field, keys: pd.Series, as_of: pd
     DataError : the column does not exist, has no history, or measures nothing.
     """
     home, key, _ = own_table(entity)
+    _check_home(entity, f"Field `{field.column}`")
     check_field(crm, field.through or home, field.column)
+    _check_through(home, field)
     own = _looked_up(crm[home], key, field.column, keys) if not field.through else None
     if not field.through and not field.fallback:
         return _as_column(own) if crm.whole[home][field.column].notna().any() else None
@@ -58,7 +60,7 @@ def field_column(crm: Crm, entity: str, field: Field, keys: pd.Series, as_of: pd
 
 def own_columns(crm: Crm, entity: str, keys: pd.Series, *, dated: bool) -> dict[str, Column]:
     """Return the own columns (`x_…`) of the entity that can be features and that the source ever fills."""
-    home, key, _ = own_table(entity)
+    home, key, start = own_table(entity)
     found: dict[str, Column] = {}
     for name in (c for c in crm[home] if c.startswith("x_") and own_usable(crm, home, c, dated=dated)):
         whole = crm.whole[home][name]
@@ -67,7 +69,8 @@ def own_columns(crm: Crm, entity: str, keys: pd.Series, *, dated: bool) -> dict[
         values = _looked_up(crm[home], key, name, keys)
         if is_free_text(whole):
             texts = values.to_numpy(dtype=object, na_value=None)
-            found |= note_features(texts, _people(crm), n_buckets=_OWN_BUCKETS, prefix=name)
+            written = _looked_up(crm[home], key, start, keys).to_numpy("datetime64[us]")
+            found |= note_features(texts, _people(crm), at=written, n_buckets=_OWN_BUCKETS, prefix=name)
         else:
             found[name] = _as_column(values)
     return found
@@ -112,7 +115,28 @@ def calendar_column(crm: Crm, entity: str, name: str, keys: pd.Series, as_of: pd
     if name in ("month", "quarter_days_left"):
         return _CALENDAR[name](as_of)
     home, key, start = own_table(entity)
+    _check_home(entity, f"Calendar feature `{name}`", only=_ONLY.get(name))
     return _CALENDAR[name](crm, home, key, start, keys, as_of)
+
+
+_ONLY = {"customer_days": "account", "lead_to_opportunity_days": "opportunity"}
+
+
+def _check_home(entity: str, what: str, *, only: str | None = None) -> None:
+    if entity == "team" or (only and entity != only):
+        raise ParameterError(
+            f"{what} does not exist for this kind of entity.", found=entity, remedy=f"ask for {only or 'another'}."
+        )
+
+
+def _check_through(home: str, field: Field) -> None:
+    through = field.through or ("accounts" if field.fallback else "")
+    if through and (through not in _THROUGH or _THROUGH[through][0] not in TABLES[home].names):
+        raise ParameterError(
+            f"Field `{field.column}` cannot be taken through `{through}`.",
+            found=f"table `{home}`",
+            remedy=f"take it from {', '.join(t for t, (k, _) in _THROUGH.items() if k in TABLES[home].names)}.",
+        )
 
 
 def _month(as_of: pd.Series) -> np.ndarray:
@@ -165,7 +189,14 @@ _CALENDAR = {
 
 def _looked_up(frame: pd.DataFrame, key: str, column: str, keys: pd.Series) -> pd.Series:
     """Value of each key, missing where the key is unknown or empty."""
-    place = pd.Index(frame[key]).get_indexer(keys)
+    ids = pd.Index(frame[key])
+    if not ids.is_unique:
+        raise DataError(
+            f"Some `{key}` stand in their table more than once.",
+            found=f"{int(ids.duplicated().sum()):,} repeated",
+            remedy="load the tables through the store, which refuses that.",
+        )
+    place = ids.get_indexer(keys)
     values = frame[column].array.take(place, allow_fill=True)
     return pd.Series(values, index=keys.index, name=column)
 
