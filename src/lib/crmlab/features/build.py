@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from crmlab.crm import Crm
-from crmlab.schema import ENTITY_KEYS, TABLES, DataError, ParameterError
+from crmlab.schema import ENTITY_KEYS, TABLES, ParameterError
 from crmlab.snapshots import entity_of
 
 from .accounts import account_features
+from .checks import check_declarations, check_numbers, check_rows
 from .declare import (
     WINDOWS,
     Calendar,
@@ -89,14 +90,17 @@ def build_features(
     Raises
     ------
     ParameterError : a declaration or window that makes no sense.
-    DataError : a column without history, one that is no measure, or one that does not exist; rows half with dates.
+    DataError : a column without history, one that is no measure, or one that does not exist; rows without an id, with
+        dates in part, or with dates that are no naive times.
     """
     check_windows(tuple(windows))
     study = Study(crm, windows=tuple(int(w) for w in windows))
     entity = entity_of(snapshots)
-    declarations = declared(entity) if features is None else tuple(features)
+    declarations = declared(entity) if features is None else features
+    check_rows(snapshots, ENTITY_KEYS[entity])
+    check_declarations(entity, declarations, study.windows)
     keys, as_of = snapshots[ENTITY_KEYS[entity]], snapshots["as_of"]
-    if not _check_dated(as_of):
+    if as_of.isna().any():
         declarations = tuple(d for d in declarations if isinstance(d, Field | OwnFields))
     columns = study.columns(entity, declarations, keys, as_of)
     return pd.DataFrame(columns, index=snapshots.index) if columns else pd.DataFrame(index=snapshots.index)
@@ -107,18 +111,6 @@ def plan_features(
 ) -> list[ViewPlan]:
     """Return the plans of some declarations: all that is needed to compute them elsewhere, without the CRM."""
     return Study(crm, windows=tuple(windows)).plans(entity, features)
-
-
-def _check_dated(as_of: pd.Series) -> bool:
-    """Whether the rows have dates; all or none must."""
-    n_empty = int(as_of.isna().sum())
-    if 0 < n_empty < len(as_of):
-        raise DataError(
-            "Some rows say at which date to look, others do not.",
-            found=f"{n_empty:,} of {len(as_of):,} rows without `as_of`",
-            remedy="give every row an `as_of`, or none.",
-        )
-    return n_empty == 0
 
 
 class Study:
@@ -194,7 +186,9 @@ class Study:
             case Notes():
                 yield from note_columns(self.crm, entity, declaration, keys, as_of).items()
             case _:
-                column = _FORMULAS[type(declaration)](found.get(declaration.first), found.get(declaration.second))
+                first, second = found.get(declaration.first), found.get(declaration.second)
+                check_numbers(declaration, first, second)
+                column = _FORMULAS[type(declaration)](first, second)
                 if column is not None:
                     yield declaration.name, column
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from numbers import Real
 
 from crmlab.schema import ParameterError, did_you_mean
 
@@ -33,6 +34,9 @@ __all__ = [
 WINDOWS = (7, 30, 90)
 EVER = 0
 """In place of a window: everything so far."""
+
+_LONGEST = 36_525
+"""Days of a century: a longer window is a slip of the pen."""
 
 MEASURES = {
     "n": "count",
@@ -96,6 +100,14 @@ class Feature:
     hidden: bool = False
 
     def __post_init__(self) -> None:
+        if not self.measures:
+            raise ParameterError(f"Feature `{self.name}` measures nothing.", remedy='name a measure, such as "n".')
+        if bool(self.each) != ("{}" in self.name):
+            raise ParameterError(
+                f"Feature `{self.name}`: {{}} in the name stands for the values of `each`; one needs the other.",
+                found=f"each={self.each!r}",
+                remedy="write both or none, so that every value gives a name of its own.",
+            )
         for measure in self.measures:
             if measure not in MEASURES:
                 raise ParameterError(
@@ -262,18 +274,24 @@ Declaration = Feature | Field | OwnFields | Calendar | Notes | Linked | Ratio | 
 
 
 def check_windows(windows: tuple[int, ...], *, ever: bool = False) -> None:
-    """Check that windows are positive whole days; with `ever`, 0 means everything so far.
+    """Check that windows are positive whole days, each once, at most a century; with `ever`, 0 means all so far.
 
     Raises
     ------
     ParameterError : they are not.
     """
-    if any(isinstance(w, bool) or w != int(w) or w < 0 or (w == 0 and not ever) for w in windows):
+    if not all(_is_window(w, ever=ever) for w in windows) or len(set(windows)) < len(windows):
         raise ParameterError(
-            "Windows must be positive whole numbers of days.",
+            f"Windows must be positive whole numbers of days, each once and at most {_LONGEST:,}.",
             found=", ".join(map(str, windows)),
             remedy="write them such as 7, 30, 90.",
         )
+
+
+def _is_window(window: object, *, ever: bool) -> bool:
+    if isinstance(window, bool) or not isinstance(window, Real) or not float(window).is_integer():
+        return False
+    return 0 < window <= _LONGEST or (ever and window == EVER)
 
 
 def slug(text: str) -> str:

@@ -68,7 +68,7 @@ def read_vocabulary(view: str, features: list[Feature], frame: pd.DataFrame, key
 
 
 def _is_category(view: str, column: str) -> bool:
-    return VIEWS[view].others.get(column) == "category"
+    return bool(column) and VIEWS[view].kind(column) == "category"
 
 
 def _raw(frame: pd.DataFrame, columns: Mapping[str, object]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

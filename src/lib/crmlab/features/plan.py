@@ -134,6 +134,41 @@ def check_feature(feature: Feature) -> None:
             found=f"measure {', '.join(sorted(summed))}",
             remedy=f"columns with amounts are: {', '.join(view.per_unit) or 'none'}.",
         )
+    _check_time(feature, view)
+    _check_filter(feature, view)
+
+
+def _check_time(feature: Feature, view: View) -> None:
+    """Days until something need a time; a time is shown in no other way."""
+    is_time = bool(feature.of) and view.kind(feature.of) == "time"
+    for measure in feature.measures:
+        if (measure == "until" and not is_time) or (measure == "last" and is_time):
+            raise DataError(
+                f"Feature `{feature.name}` cannot show `{feature.of}` by `{measure}`.",
+                found="a time" if is_time else "no time",
+                remedy="use `until` for times and `last` for all else.",
+            )
+
+
+def _check_filter(feature: Feature, view: View) -> None:
+    """Numbers are compared, categories named, one or several; anything else would never match."""
+    for column, wanted in feature.where.items():
+        named = isinstance(wanted, tuple) and wanted and all(isinstance(w, str) for w in wanted)
+        fits = _is_comparison(wanted) if view.kind(column) == "number" else isinstance(wanted, str) or named
+        if not fits or view.kind(column) == "time" or (_is_comparison(wanted) and view.kind(column) != "number"):
+            raise ParameterError(
+                f"Feature `{feature.name}`: the filter on `{column}` cannot be read.",
+                found=repr(wanted),
+                remedy='write a value, a tuple of values or, for numbers, a comparison such as ">= 30".',
+            )
+        if _is_comparison(wanted):
+            comparison(wanted)
+    if feature.each and view.kind(feature.each) != "category":
+        raise ParameterError(
+            f"Feature `{feature.name}` asks for one feature per value of `{feature.each}`, which is no category.",
+            found=view.kind(feature.each),
+            remedy=f"categories are: {', '.join(view.categories) or 'none'}.",
+        )
 
 
 def _is_comparison(wanted: object) -> bool:
@@ -259,7 +294,7 @@ class _Builder:
         return Output(name, measure, at, days, per_unit, encoding, origin, feature.of)
 
     def _encoding(self, feature: Feature) -> str:
-        return self.view.others.get(feature.of, "number")
+        return self.view.kind(feature.of)
 
     def _window(self, days: int) -> int:
         return len(self.days) if days == EVER else self.days.index(days)

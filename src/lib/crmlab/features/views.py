@@ -49,6 +49,12 @@ class View:
         """Columns that a declaration may name."""
         return [*self.categories, *self.per_unit, *self.others]
 
+    def kind(self, column: str) -> str:
+        """Return what a column holds: "number", "time" or "category"."""
+        if column in self.others:
+            return self.others[column]
+        return "category" if column in self.categories else "number"
+
 
 def state_at(
     crm: Crm, entity: str, column: str, ids: pd.Series, times: pd.Series, *, inclusive: bool = True
