@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from features_bench import records
 from features_bench.runner import Failure, check_on_edges, measure, run_once
-from features_bench.ways import WAYS
+from features_bench.ways import NEEDS, WAYS
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "benchmarks"
@@ -39,13 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     for events in sizes:
         here = folder / str(events)
         some = [way for way in ways if asked.ways or events <= _SLOW.get(way, events)]
-        outcome = measure(here, events=events, ways=some, rounds=asked.rounds, limit_s=asked.limit, pythons=pythons)
-        new = records.rows_of(outcome, events=events, equal_on_edges={way: way not in wrong for way in some})
-        lines = records.merge(lines, new)
-        _remember(about, outcome, events)
-        about["growth"] = records.growth(lines)
-        records.write_all(asked.out, lines, about)
-        wrong |= {way for way, found in outcome.differences.items() if found}
+        equal = {way: not edges.get(way) for way in some}
+        rounds = measure(here, events=events, ways=some, rounds=asked.rounds, limit_s=asked.limit, pythons=pythons)
+        for outcome in rounds:  # kept after each round: who stops the run keeps what was measured
+            lines = records.merge(lines, records.rows_of(outcome, events=events, equal_on_edges=equal))
+            _remember(about, outcome, events)
+            about["growth"] = records.growth(lines)
+            records.write_all(asked.out, lines, about)
+            wrong |= {way for way, found in outcome.differences.items() if found}
         if not asked.keep:
             shutil.rmtree(here)
     for way in sorted(wrong):
@@ -73,8 +75,9 @@ def _chosen(wanted: str) -> list[str]:
 
 def _pythons(ways: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the interpreters of ways that need their own, and why a way cannot run."""
+    missing = {way: f"there is no {NEEDS[way]}" for way in ways if way in NEEDS and not find_spec(NEEDS[way])}
     if "featuretools" not in ways:
-        return {}, {}
+        return {}, missing
     venv, needs = ROOT / ".venv-featuretools", HERE / "requirements-featuretools.txt"
     python = venv / "bin" / "python"
     if not python.exists():
@@ -88,8 +91,9 @@ def _pythons(ways: list[str]) -> tuple[dict[str, str], dict[str, str]]:
         for command in (make, [*install, "--requirement", str(needs)]):
             if subprocess.run(command, check=False).returncode:
                 shutil.rmtree(venv, ignore_errors=True)
-                return {}, {"featuretools": f"its environment could not be built ({Path(command[0]).name} failed)"}
-    return {"featuretools": str(python)}, {}
+                why = f"its environment could not be built ({Path(command[0]).name} failed)"
+                return {}, missing | {"featuretools": why}
+    return {"featuretools": str(python)}, missing
 
 
 def _compile_cost(folder: Path, ways: list[str]) -> dict[str, dict[str, str]]:

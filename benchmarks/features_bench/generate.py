@@ -31,8 +31,12 @@ _SCHEMA = pa.schema(
         "ts": pa.timestamp("us"),
         "type": pa.dictionary(pa.int8(), pa.string()),
         "duration": pa.float32(),
+        "direction": pa.dictionary(pa.int8(), pa.string()),
+        "outcome": pa.dictionary(pa.int8(), pa.string()),
     }
 )
+_INCOMING = ("email_open", "email_click", "email_reply", "web_visit", "form")
+_OUTCOMES = ("reached", "not_reached", "held", "no_show")
 
 
 def generate(folder: Path, *, events: int, seed: int = 0) -> dict[str, int]:
@@ -186,12 +190,25 @@ class _Groups:
 
 
 def log_table(events: np.ndarray) -> pa.Table:
-    """Return events as a table of the log."""
+    """Return events as a table of the log. Which way they went and how they ended is for features beyond the 69."""
     duration = np.ascontiguousarray(events["duration"])
     columns = [
         pa.array(np.ascontiguousarray(events["lead"])),
         pa.array(np.ascontiguousarray(events["ts"]), pa.timestamp("us")),
         pa.DictionaryArray.from_arrays(pa.array(np.ascontiguousarray(events["type"])), pa.array(TYPES)),
         pa.array(duration, mask=np.isnan(duration)),
+        *_directions_and_outcomes(events["type"], events["ts"]),
     ]
     return pa.table(columns, schema=_SCHEMA)
+
+
+def _directions_and_outcomes(types: np.ndarray, ts: np.ndarray) -> list[pa.Array]:
+    call, meeting = TYPES.index("call"), TYPES.index("meeting")
+    incoming = np.isin(types, [TYPES.index(name) for name in _INCOMING])
+    failed = ts // _SECOND % 3 == 0
+    outcome = np.where(types == call, 0, 2).astype(np.int8) + failed
+    direction = pa.array(np.where(incoming, 0, 1).astype(np.int8))
+    return [
+        pa.DictionaryArray.from_arrays(direction, pa.array(["in", "out"])),
+        pa.DictionaryArray.from_arrays(pa.array(outcome, mask=~np.isin(types, [call, meeting])), pa.array(_OUTCOMES)),
+    ]

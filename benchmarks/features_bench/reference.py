@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features_bench.task import DAY, MONDAY, NAMES, WEEK, WINDOWS, Task
+from features_bench.task import COLUMNS, DAY, MONDAY, NAMES, WEEK, WINDOWS, Task
 
 __all__ = ["reference", "sample_rows"]
 
@@ -94,7 +94,7 @@ def _of_owner(closings: list[tuple[int, int, bool]], t: int) -> dict[str, float]
 def _events(task: Task, leads: set[int]) -> dict[int, list[Event]]:
     found: dict[int, list[Event]] = defaultdict(list)
     wanted = pa.array(sorted(leads), pa.int32())
-    for batch in pq.ParquetFile(task.log).iter_batches(512 * 1024):
+    for batch in pq.ParquetFile(task.log).iter_batches(512 * 1024, columns=list(COLUMNS)):
         few = batch.filter(pc.is_in(batch["lead_id"], value_set=wanted))
         for event in few.set_column(1, "ts", few["ts"].cast("int64")).to_pylist():
             value = None if event["duration"] is None else round(event["duration"] * 1000)

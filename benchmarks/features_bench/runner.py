@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,8 +69,10 @@ def measure(
     rounds: int,
     limit_s: float,
     pythons: Mapping[str, str],
-) -> Outcome:
-    """Run the ways in interleaved rounds on a log of `events`, and check their results in the first.
+) -> Iterator[Outcome]:
+    """Run the ways in interleaved rounds on a log of `events`; yield all that is known after each.
+
+    Results are checked in the first round.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def measure(
         outcome.runs.append(done)
         if anchor is not None:
             anchor.unlink(missing_ok=True)
-    return outcome
+        yield outcome
 
 
 def run_once(way: str, folder: Path, *, events: int, limit_s: float, python: str) -> Run | Failure:

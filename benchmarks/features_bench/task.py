@@ -1,6 +1,7 @@
 """The work that every way does: three Parquet files in, one matrix of 69 features out.
 
-log.parquet    lead_id int32, ts timestamp[us], type (dictionary), duration float32 minutes; in time order
+log.parquet    lead_id int32, ts timestamp[us], type (dictionary), duration float32 minutes; in time order. It also has
+               direction and outcome, which only the way with all declared features reads
 leads.parquet  lead_id int32, created_at, owner int32, closed_at (empty while open), converted bool
 rows.parquet   lead_id int32, as_of timestamp[us]; ordered by lead and date
 
@@ -11,6 +12,7 @@ missing values as NaN or null. An event is visible strictly before `as_of`; a wi
 from pathlib import Path
 
 __all__ = [
+    "COLUMNS",
     "DAY",
     "FEATURES",
     "INTEGERS",
@@ -34,6 +36,8 @@ WEEK = 7 * DAY
 MONDAY = 4 * DAY
 """1970-01-05, the Monday from which weeks are counted."""
 
+COLUMNS = ("lead_id", "ts", "type", "duration")
+"""The columns of the log that the 69 features need; it has `direction` and `outcome` beside them."""
 LOG, LEADS, ROWS = "log.parquet", "leads.parquet", "rows.parquet"
 KEYS = ("lead_id", "as_of")
 WINDOWS = (7, 30, 90)

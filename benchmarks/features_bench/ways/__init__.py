@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["PARTIAL", "WAYS", "find_way"]
+__all__ = ["NEEDS", "PARTIAL", "WAYS", "find_way"]
 
 WAYS = {
     "floor": "floor:run",
@@ -24,6 +24,12 @@ WAYS = {
 """Module and function of each way."""
 PARTIAL = ("crmlab (newest snapshot after one appended day)", "crmlab (one lead, live)")
 """Ways that give some of the rows: they are compared on these."""
+NEEDS = {
+    "crmlab (dask, 2 workers)": "crmlab.features.cluster",
+    "crmlab (newest snapshot after one appended day)": "crmlab.features.incremental",
+    "crmlab (one lead, live)": "crmlab.features.single",
+}
+"""Modules that a way needs and that this crmlab may not have yet."""
 
 
 def find_way(name: str) -> tuple[ModuleType, Callable[..., object]]:

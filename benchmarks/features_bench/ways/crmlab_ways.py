@@ -1,5 +1,6 @@
 """crmlab itself, through its public functions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,10 +8,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crmlab.features import Calendar, Feature, Ratio
+from crmlab.features.declare import Declaration
+from crmlab.features.interactions import interaction_features
 from crmlab.features.stream import LinkedLog, stream_features
 from features_bench.task import DAY, Task
 
-__all__ = ["DECLARATIONS", "OWNER_DECLARATIONS", "run_in_memory", "run_out_of_core"]
+__all__ = ["DECLARATIONS", "OWNER_DECLARATIONS", "run_all_declared", "run_in_memory", "run_out_of_core"]
 
 DECLARATIONS = (
     Feature("interactions", "interactions", "n days recency smoothed"),
@@ -21,6 +24,8 @@ DECLARATIONS = (
     Calendar("age_days"),
 )
 """The 65 features of the lead itself."""
+_IN_DECLARED = (DECLARATIONS[0], DECLARATIONS[2], DECLARATIONS[3])
+"""Those that the project declares, too."""
 
 OWNER_DECLARATIONS = (
     Feature("leads_ended", "lead_endings", windows=(90,), hidden=True),
@@ -32,26 +37,35 @@ OWNER_DECLARATIONS = (
 """The four of its owner."""
 
 
-def run_in_memory(task: Task, result: Path, _prepared: object = None) -> None:
+def run_in_memory(task: Task, result: Path, _prepared: object = None) -> dict[str, object]:
     """All rows, the sorted events kept in memory."""
-    _run(task, result, in_memory=True)
+    return _run(task, result, in_memory=True)
 
 
-def run_out_of_core(task: Task, result: Path, _prepared: object = None) -> None:
+def run_out_of_core(task: Task, result: Path, _prepared: object = None) -> dict[str, object]:
     """All rows, the sorted events in a file."""
-    _run(task, result, in_memory=False)
+    return _run(task, result, in_memory=False)
 
 
-def _run(task: Task, result: Path, *, in_memory: bool) -> None:
-    stream_features(
+def run_all_declared(task: Task, result: Path, _prepared: object = None) -> dict[str, object]:
+    """Out of core, with every feature of interactions that the project declares for leads, beside the 69."""
+    own = [line for line in DECLARATIONS if line not in _IN_DECLARED]
+    return _run(task, result, in_memory=False, features=(*own, *interaction_features()))
+
+
+def _run(
+    task: Task, result: Path, *, in_memory: bool, features: Sequence[Declaration] = DECLARATIONS
+) -> dict[str, object]:
+    report = stream_features(
         task.log,
         task.rows,
-        features=DECLARATIONS,
+        features=features,
         entities=task.leads,
         out=result,
         linked=[owner_log(task)],
         in_memory=in_memory,
     )
+    return {"features": len(report.features)}
 
 
 def owner_log(task: Task) -> LinkedLog:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import woodwork as ww
 
-from features_bench.task import DAY, KEYS, MONDAY, NAMES, OWNER, TYPES, WEEK, WINDOWS, Task
+from features_bench.task import COLUMNS, DAY, KEYS, MONDAY, NAMES, OWNER, TYPES, WEEK, WINDOWS, Task
 from features_bench.ways.numpy_way import write_result
 
 __all__ = ["run"]
@@ -63,7 +63,7 @@ def run(task: Task, result: Path, _prepared: None = None) -> None:
 
 
 def _entities(task: Task, leads: pd.DataFrame) -> ft.EntitySet:
-    events = pd.read_parquet(task.log).rename(columns={"lead_id": "lead"})
+    events = pd.read_parquet(task.log, columns=list(COLUMNS)).rename(columns={"lead_id": "lead"})
     events["type"] = events["type"].astype(str).astype("category")
     events["value"] = (events["duration"].astype(float) * 1000).round()
     events["one"] = 1.0

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from features_bench.task import FEATURES, INTEGERS, Task
+from features_bench.task import COLUMNS, FEATURES, INTEGERS, Task
 
 __all__ = ["prepare", "run"]
 
@@ -26,7 +26,7 @@ def prepare(task: Task) -> pl.DataFrame:
 
 def run(task: Task, result: Path, matrix: pl.DataFrame) -> None:
     """Read, sort, gather, write."""
-    log = pl.from_arrow(pq.read_table(task.log, use_threads=False, pre_buffer=False))
+    log = pl.from_arrow(pq.read_table(task.log, columns=list(COLUMNS), use_threads=False, pre_buffer=False))
     log = log.sort("lead_id", maintain_order=True)
     rows = pl.from_arrow(pq.read_table(task.rows))
     whole = pl.concat([rows, matrix], how="horizontal")

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features_bench.task import DAY, FEATURES, INTEGERS, MONDAY, NAMES, OWNER, WEEK, WINDOWS, Task
+from features_bench.task import COLUMNS, DAY, FEATURES, INTEGERS, MONDAY, NAMES, OWNER, WEEK, WINDOWS, Task
 
 __all__ = ["read_columns", "run", "write_result"]
 
@@ -46,7 +46,7 @@ def write_result(path: Path, rows: dict[str, np.ndarray], found: dict[str, np.nd
 
 
 def _read_log(path: Path) -> dict[str, np.ndarray]:
-    table = pq.read_table(path, use_threads=False, pre_buffer=False).unify_dictionaries()
+    table = pq.read_table(path, columns=list(COLUMNS), use_threads=False, pre_buffer=False).unify_dictionaries()
     words = table["type"].chunk(0).dictionary.to_pylist()
     code = np.array([list(NAMES).index(word) for word in words], dtype=np.int8)
     return {

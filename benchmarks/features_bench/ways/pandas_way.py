@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features_bench.task import DAY, FEATURES, INTEGERS, KEYS, MONDAY, NAMES, OWNER, TYPES, WEEK, WINDOWS, Task
+from features_bench.task import COLUMNS, DAY, FEATURES, INTEGERS, KEYS, MONDAY, NAMES, OWNER, TYPES, WEEK, WINDOWS, Task
 
 __all__ = ["run"]
 
@@ -13,7 +13,7 @@ __all__ = ["run"]
 def run(task: Task, result: Path, _prepared: None = None) -> None:
     """Compute all rows at once, in memory."""
     rows, leads = pd.read_parquet(task.rows), pd.read_parquet(task.leads)
-    events = pd.read_parquet(task.log)
+    events = pd.read_parquet(task.log, columns=list(COLUMNS))
     events["type"] = events["type"].astype(pd.CategoricalDtype(list(TYPES)))
     wanted = rows.drop_duplicates().reset_index(drop=True).rename_axis("row").reset_index()
     pairs = wanted.merge(events, on="lead_id", how="inner", validate="m:m")
