@@ -4,7 +4,7 @@ A log may be larger than memory, so nothing here looks at more than one batch. W
 are is found on the way: events get provisional numbers first, and the numbers of the plan once all have been seen.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,14 +65,19 @@ class Batch:
 
 
 def batches_of(
-    source: Source, columns: Sequence[str], what: str, *, texts: Sequence[str] = ()
+    source: Source,
+    columns: Sequence[str],
+    what: str,
+    *,
+    texts: Sequence[str] = (),
+    groups: Callable[[pq.ParquetFile], Sequence[int]] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the columns of a source, batch by batch.
 
     Parameters
     ----------
     columns : those wanted; one that ends in ? may be missing. what : what the source holds, in words, for errors.
-    texts : columns that come dictionary-encoded where the source can.
+    texts : columns that come dictionary-encoded where the source can. groups : chooses row groups of Parquet files.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def batches_of(
         source = [source]
     if isinstance(source, Sequence) and all(isinstance(part, str | Path) for part in source):
         for path in source:
-            yield from _of_file(Path(path), columns, what, texts)
+            yield from _of_file(Path(path), columns, what, texts, groups)
         return
     if isinstance(source, pa.Table):
         source = source.to_batches(max_chunksize=BATCH)
@@ -92,10 +97,17 @@ def batches_of(
         yield batch.select(_present(batch.schema, columns, what))
 
 
-def _of_file(path: Path, columns: Sequence[str], what: str, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _of_file(
+    path: Path,
+    columns: Sequence[str],
+    what: str,
+    texts: Sequence[str],
+    groups: Callable[[pq.ParquetFile], Sequence[int]] | None,
+) -> Iterator[pa.RecordBatch]:
     with _readable(path), pq.ParquetFile(path, read_dictionary=list(texts)) as file:
         chosen = _present(file.schema_arrow, columns, what)
-        yield from file.iter_batches(BATCH, columns=chosen, use_threads=False)
+        parts = None if groups is None else list(groups(file))
+        yield from file.iter_batches(BATCH, row_groups=parts, columns=chosen, use_threads=False)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def sort_rows(entity: np.ndarray, as_of: np.ndarray, since: np.ndarray, n_entiti
 
 @dataclass
 class Carried:
-    """What the events before `cut` amount to, by entity; the lines are those of the plan's results that look back forever.
+    """What the events before `cut` amount to, by entity; its lines are the plan's results that look back forever.
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,39 @@ import pyarrow.parquet as pq
 from crmlab.schema import ENTITY_KEYS, DataError, ParameterError, SourceError
 
 from .declare import WINDOWS, Calendar, Declaration, Difference, Feature, Ratio, Total, check_windows
+from .events import Events
 from .kernel import DAY, MISSING
 from .log import Ids, LogReader, Source, batches_of, micros, read_columns, value_columns
-from .partition import Rows, compute_partition
+from .partition import Carried, Rows, compute_partition
 from .plan import Output, ViewPlan, check_feature, dims_of, plan_view
 from .spill import Spill
 from .views import VIEWS
 
-__all__ = ["Context", "LinkedLog", "Part", "StreamReport", "stream_features"]
+__all__ = [
+    "NEVER_NEGATIVE",
+    "Asked",
+    "Context",
+    "LinkedLog",
+    "Part",
+    "StreamReport",
+    "Work",
+    "check_stream",
+    "events_only",
+    "open_writer",
+    "reader_of",
+    "replaced",
+    "resolve",
+    "sort_log",
+    "stream_features",
+    "target_of",
+    "write_blocks",
+]
 
 _BLOCK_EVENTS = 512 * 1024
 _BLOCK_ROWS = 64 * 1024
 _STARTS = {"rep": "hired_at"}
-_NEVER_NEGATIVE = {"interactions": ("duration",)}
+NEVER_NEGATIVE = {"interactions": ("duration",)}
+"""View → columns in which a number below 0 counts as missing."""
 
 Column = np.ndarray | pa.Array
 
@@ -132,23 +152,23 @@ def stream_features(
     DataError : a column that is missing or of the wrong type; a row without date or of an unknown entity.
     SourceError : a file cannot be read or written, or the disk is full; nothing half written is left.
     """
-    windows = _checked(features, entity, view, windows)
-    asked = _Asked.read(rows, entities, entity)
+    windows = check_stream(features, entity, view, windows)
+    asked = Asked.read(rows, entities, entity)
     # Before the long part: what would fail at its end.
-    target = _target(out)
+    target = target_of(out)
     others = [_Looked.build(link, entities, asked, windows) for link in linked]
     spill_in = None if in_memory else Path(folder or (target.parent if target else "."))
     with Spill(len(asked.ids), folder=spill_in) as spill:
-        reader = _sort_log(events, features, view, entity, asked.ids, spill)
-        plan = plan_view(view, entity, _events_only(features), reader.vocabulary(), windows=windows)
-        work = _Work(
+        reader = sort_log(events, features, view, entity, asked.ids, spill)
+        plan = plan_view(view, entity, events_only(features), reader.vocabulary(), windows=windows)
+        work = Work(
             asked, spill, reader, plan, features, [*(o.columns for o in others), *([context] if context else [])]
         )
-        names, table = _write(target, work, threads, compression)
+        names, table = write_blocks(target, work, threads, compression)
     return StreamReport(len(asked.as_of), names, reader.counts, plan, table)
 
 
-def _checked(features: Sequence[Declaration], entity: str, view: str, windows: Sequence[int]) -> tuple[int, ...]:
+def check_stream(features: Sequence[Declaration], entity: str, view: str, windows: Sequence[int]) -> tuple[int, ...]:
     check_windows(tuple(windows))
     for feature in features:
         if isinstance(feature, Feature):
@@ -174,12 +194,12 @@ def _checked(features: Sequence[Declaration], entity: str, view: str, windows: S
     return tuple(int(w) for w in windows)
 
 
-def _events_only(features: Iterable[Declaration]) -> list[Feature]:
+def events_only(features: Iterable[Declaration]) -> list[Feature]:
     return [feature for feature in features if isinstance(feature, Feature)]
 
 
 @dataclass
-class _Asked:
+class Asked:
     """The rows asked for, sorted by entity and date."""
 
     ids: Ids
@@ -189,22 +209,33 @@ class _Asked:
     start: np.ndarray
 
     @classmethod
-    def read(cls, rows: Source, entities: Source, entity: str) -> "_Asked":
+    def of_entities(cls, entities: Source, entity: str) -> "Asked":
+        """Return no rows of these entities."""
         key, begin = ENTITY_KEYS[entity], _STARTS.get(entity, "created_at")
         known = read_columns(entities, [key, f"{begin}?"], "entities")
         ids = Ids(known[key], key)
         since = micros(known[begin], begin) if begin in known else np.full(len(ids), MISSING)
-        asked = read_columns(rows, [key, "as_of"], "rows")
-        numbers = [ids.numbers(chunk) for chunk in asked[key].chunks]
+        empty = np.empty(0, dtype=np.int64)
+        return cls(ids, since, empty.astype(np.int32), empty, np.zeros(len(ids) + 1, dtype=np.int64))
+
+    @classmethod
+    def read(cls, rows: Source, entities: Source, entity: str) -> "Asked":
+        """Return the rows of a source."""
+        nobody = cls.of_entities(entities, entity)
+        asked = read_columns(rows, [nobody.ids.name, "as_of"], "rows")
+        numbers = [nobody.ids.numbers(chunk) for chunk in asked[nobody.ids.name].chunks]
         number = np.concatenate(numbers) if numbers else np.empty(0, dtype=np.int32)
-        as_of = micros(asked["as_of"], "as_of")
-        _check_rows(number, as_of, key)
+        return nobody.asking(number, micros(asked["as_of"], "as_of"))
+
+    def asking(self, number: np.ndarray, as_of: np.ndarray) -> "Asked":
+        """Return rows of the same entities."""
+        _check_rows(number, as_of, self.ids.name)
         if not _in_order(number, as_of):
             order = np.lexsort((as_of, number))
             number, as_of = number[order], as_of[order]
-        start = np.zeros(len(ids) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(number, minlength=len(ids)), out=start[1:])
-        return cls(ids, since, number, as_of, start)
+        start = np.zeros(len(self.ids) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(number, minlength=len(self.ids)), out=start[1:])
+        return replace(self, entity=number, as_of=as_of, start=start)
 
     def part(self, first: int, end: int) -> Part:
         """Return the rows of entities first..end−1."""
@@ -234,25 +265,29 @@ def _in_order(entity: np.ndarray, as_of: np.ndarray) -> bool:
     return bool((later | ((entity[1:] == entity[:-1]) & (as_of[1:] >= as_of[:-1]))).all())
 
 
-def _sort_log(
+def sort_log(
     events: Source, features: Sequence[Declaration], view: str, entity: str, ids: Ids, spill: Spill
 ) -> LogReader:
-    """Read the log once and sort it into ranges."""
-    of_events = _events_only(features)
-    columns = value_columns(view, [f.of for f in of_events if f.of])
-    key = VIEWS[view].links[entity]
-    reader = LogReader(view, key, ids, dims_of(of_events), columns, _NEVER_NEGATIVE.get(view, ()))
+    """Read the log once, sort it into ranges, and return what was seen."""
+    reader = reader_of(features, view, entity, ids)
     for batch in batches_of(events, reader.needs(), "events", texts=reader.texts()):
         spill.add(reader.read(batch))
     return reader
 
 
-class _Work:
+def reader_of(features: Sequence[Declaration], view: str, entity: str, ids: Ids) -> LogReader:
+    """Return a reader of what declarations need."""
+    of_events = events_only(features)
+    columns = value_columns(view, [f.of for f in of_events if f.of])
+    return LogReader(view, VIEWS[view].links[entity], ids, dims_of(of_events), columns, NEVER_NEGATIVE.get(view, ()))
+
+
+class Work:
     """From a block of entities to their features."""
 
     def __init__(
         self,
-        asked: _Asked,
+        asked: Asked,
         spill: Spill,
         reader: LogReader,
         plan: ViewPlan,
@@ -264,27 +299,41 @@ class _Work:
         number = {name: k for k, name in enumerate(reader.columns)}
         self.columns = [(number[name], encoding, unit, f"{plan.view}.{name}") for name, encoding, unit in plan.columns]
 
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Yield ranges of the spill that together have enough events or rows; without rows there is no work."""
+    def blocks(self, *, everything: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield ranges of the spill that together have enough events or rows; `everything`: also those without rows."""
         edges = np.minimum(np.arange(self.spill.n_ranges + 1) << self.spill.shift, len(self.asked.ids))
         n_rows, n_events = np.diff(self.asked.start[edges]), self.spill.counts
         first = rows = events = 0
         for k in range(self.spill.n_ranges):
             if k > first and (rows + n_rows[k] > _BLOCK_ROWS or events + n_events[k] > _BLOCK_EVENTS):
-                if rows:
+                if rows or everything:
                     yield first, k
                 first, rows, events = k, 0, 0
             rows, events = rows + n_rows[k], events + n_events[k]
-        if rows or first == 0:
+        if rows or everything or first == 0:
             yield first, self.spill.n_ranges
 
     def compute(self, block: tuple[int, int]) -> pa.RecordBatch:
         """Return the keys and features of a block."""
         first, end = self.spill.entities_of(*block)
-        events = self.spill.read(*block, self.combos, self.columns)
         part = self.asked.part(first, end)
-        start = self.asked.start[first : end + 1] - self.asked.start[first]
-        found = compute_partition([self.plan], Rows(start, part.as_of, part.since), {self.plan.view: events})
+        return self.batch(part, self.found(self.rows(first, end, part), self.events(block)))
+
+    def events(self, block: tuple[int, int]) -> Events:
+        """Return the events of a block, its entities numbered from 0 on."""
+        return self.spill.read(*block, self.combos, self.columns)
+
+    def rows(self, first: int, end: int, part: Part) -> Rows:
+        """Return the rows of entities first..end−1 as `compute_partition` takes them."""
+        return Rows(self.asked.start[first : end + 1] - self.asked.start[first], part.as_of, part.since)
+
+    def found(self, rows: Rows, events: Events, carried: Carried | None = None) -> dict[str, np.ndarray]:
+        """Return what the plan computes for rows."""
+        before = {self.plan.view: carried} if carried else None
+        return compute_partition([self.plan], rows, {self.plan.view: events}, carried=before)
+
+    def batch(self, part: Part, found: Mapping[str, np.ndarray]) -> pa.RecordBatch:
+        """Return rows as they are written: keys, features, context."""
         columns: dict[str, Column] = dict(resolve(self.features, self.plan.outputs, found, part))
         for context in self.contexts:
             columns |= context(part)
@@ -346,8 +395,8 @@ class _Looked:
     table: dict[str, np.ndarray]
 
     @classmethod
-    def build(cls, link: LinkedLog, entities: Source, asked: _Asked, windows: tuple[int, ...]) -> "_Looked":
-        windows = _checked(link.features, link.entity, link.view, windows)
+    def build(cls, link: LinkedLog, entities: Source, asked: Asked, windows: tuple[int, ...]) -> "_Looked":
+        windows = check_stream(link.features, link.entity, link.view, windows)
         named = read_columns(entities, [link.by], "entities")[link.by].combine_chunks()
         named = named.dictionary_decode() if pa.types.is_dictionary(named.type) else named
         ids = Ids(named.drop_null().unique(), VIEWS[link.view].links[link.entity])
@@ -367,11 +416,11 @@ class _Looked:
         n = len(ids)
         start = np.arange(n + 1, dtype=np.int64) * len(dates)
         entity = np.repeat(np.arange(n, dtype=np.int32), len(dates))
-        asked = _Asked(ids, np.full(n, MISSING), entity, np.tile(dates, n), start)
+        asked = Asked(ids, np.full(n, MISSING), entity, np.tile(dates, n), start)
         with Spill(n, folder=None) as spill:
-            reader = _sort_log(link.events, link.features, link.view, link.entity, ids, spill)
-            plan = plan_view(link.view, link.entity, _events_only(link.features), reader.vocabulary(), windows=windows)
-            work = _Work(asked, spill, reader, plan, link.features, [])
+            reader = sort_log(link.events, link.features, link.view, link.entity, ids, spill)
+            plan = plan_view(link.view, link.entity, events_only(link.features), reader.vocabulary(), windows=windows)
+            work = Work(asked, spill, reader, plan, link.features, [])
             table = pa.Table.from_batches([work.compute((0, spill.n_ranges))])
         return {name: table[name].to_numpy() for name in table.schema.names[2:]}
 
@@ -385,7 +434,7 @@ class _Looked:
         return {name: np.where(missing, np.nan, column[at]) for name, column in self.table.items()}
 
 
-def _target(out: str | Path | None) -> Path | None:
+def target_of(out: str | Path | None) -> Path | None:
     if out is None:
         return None
     target = Path(out)
@@ -396,17 +445,18 @@ def _target(out: str | Path | None) -> Path | None:
     return target
 
 
-def _write(
-    target: Path | None, work: _Work, threads: int | None, compression: str
+def write_blocks(
+    target: Path | None, work: Work, threads: int | None, compression: str = "none", *, everything: bool = False
 ) -> tuple[list[str], pa.Table | None]:
     """Compute blocks, several at once, and write them in their order."""
+    batches = _in_parallel(work.blocks(everything=everything), work.compute, threads)
     if target is None:
-        table = pa.Table.from_batches(list(_in_parallel(work.blocks(), work.compute, threads)))
+        table = pa.Table.from_batches(list(batches))
         return table.schema.names[2:], table
     writer = None
     with replaced(target) as file:
         try:
-            for batch in _in_parallel(work.blocks(), work.compute, threads):
+            for batch in batches:
                 writer = writer or open_writer(file, batch.schema, compression)
                 writer.write_batch(batch)
         finally:
