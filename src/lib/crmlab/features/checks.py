@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from crmlab.schema import TABLES, DataError, ParameterError, did_you_mean
 
-from .declare import Calendar, Declaration, Difference, Feature, Field, Linked, Notes, OwnFields, Ratio, Total
+from .declare import Declaration, Difference, Linked, Ratio, Total
 from .fields import own_table
 
 __all__ = ["check_declarations", "check_numbers", "check_rows"]
 
-_KINDS = (Calendar, Difference, Feature, Field, Linked, Notes, OwnFields, Ratio, Total)
+_KINDS = get_args(Declaration)
 _FORMULAS = (Difference, Ratio, Total)
 
 
@@ -104,7 +105,7 @@ def _names(declaration: Declaration, windows: tuple[int, ...]) -> Iterator[str]:
     if isinstance(declaration, Linked):
         for feature in declaration.features:
             yield from (f"{declaration.prefix}_{name}" for name in _names(feature, windows))
-    elif not isinstance(declaration, OwnFields | Notes):
+    elif hasattr(declaration, "names"):
         yield from declaration.names(windows)
 
 
