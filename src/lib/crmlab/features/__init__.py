@@ -14,6 +14,7 @@ from .declare import (
     Notes,
     OwnFields,
     Ratio,
+    Tags,
     Total,
 )
 from .dictionary import features_markdown
@@ -29,6 +30,7 @@ __all__ = [
     "Notes",
     "OwnFields",
     "Ratio",
+    "Tags",
     "Total",
     "build_features",
     "declared",

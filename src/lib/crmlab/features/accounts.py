@@ -1,6 +1,6 @@
 """Features of accounts, prospects and customers: one line each."""
 
-from .declare import EVER, Calendar, Declaration, Difference, Feature, Field, OwnFields, Ratio
+from .declare import EVER, Calendar, Declaration, Difference, Feature, Field, OwnFields, Ratio, Tags
 from .interactions import interaction_features
 
 __all__ = ["account_features", "relationship"]
@@ -35,6 +35,7 @@ def account_features() -> tuple[Declaration, ...]:
         Field("region", ids="B10 C28"),
         Field("country", ids="B10 C28"),
         OwnFields(),
+        Tags(),
         Calendar("age_days", ids="C10"),
         Calendar("customer_days", ids="B06 C10"),
         Calendar("month", ids="B20"),

@@ -27,11 +27,12 @@ from .declare import (
     Notes,
     OwnFields,
     Ratio,
+    Tags,
     Total,
     check_windows,
 )
 from .events import encode_events, read_vocabulary
-from .fields import calendar_column, field_column, note_columns, own_columns, own_table
+from .fields import calendar_column, field_column, note_columns, own_columns, own_table, tag_columns
 from .kernel import MISSING
 from .leads import lead_features
 from .opportunities import opportunity_features
@@ -183,6 +184,8 @@ class Study:
                     yield declaration.name, column
             case Linked():
                 yield from self._linked(entity, declaration, found, keys, as_of).items()
+            case Tags():
+                yield from tag_columns(self.crm, entity, keys, as_of).items()
             case Notes():
                 yield from note_columns(self.crm, entity, declaration, keys, as_of).items()
             case _:

@@ -23,6 +23,7 @@ from .declare import (
     Notes,
     OwnFields,
     Ratio,
+    Tags,
 )
 from .fields import own_table, own_usable
 from .text import text_meaning
@@ -76,6 +77,8 @@ def _lines(entity: str, declaration: Declaration, windows: tuple[int, ...]) -> I
                 yield line._replace(
                     name=f"{prefix}_{line.name}", family="linked", meaning=meaning, ids=line.ids or declaration.ids
                 )
+        case Tags():
+            yield Line("tag_{}", "text", "changes", None, "Whether it carried the tag {}.", declaration.ids)
         case Notes():
             for name in ("notes_filled", "notes_words_n", "notes_hash_{}"):
                 yield Line(name, "text", "changes", None, _note_meaning(name), declaration.ids)

@@ -25,6 +25,7 @@ __all__ = [
     "Notes",
     "OwnFields",
     "Ratio",
+    "Tags",
     "Total",
     "check_windows",
     "plural",
@@ -224,6 +225,14 @@ class Notes:
 
 
 @dataclass(frozen=True)
+class Tags:
+    """Labels that the entity carried, from the change log of its `tags`: one feature per frequent label."""
+
+    ids: str = "B18"
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
 class Linked:
     """Features of another entity at the same date.
 
@@ -270,7 +279,7 @@ class Total(_Formula):
     """`first` + `second`."""
 
 
-Declaration = Feature | Field | OwnFields | Calendar | Notes | Linked | Ratio | Difference | Total
+Declaration = Feature | Field | OwnFields | Calendar | Notes | Tags | Linked | Ratio | Difference | Total
 
 
 def check_windows(windows: tuple[int, ...], *, ever: bool = False) -> None:

@@ -8,10 +8,20 @@ from crmlab.privacy import Names, person_names
 from crmlab.schema import TABLES, DataError, ParameterError, did_you_mean, table
 
 from .declare import Field, Notes
+from .tags import is_labels, label_columns
 from .text import is_free_text, note_features
 from .views import newest_change
 
-__all__ = ["calendar_column", "check_field", "field_column", "note_columns", "own_columns", "own_table", "own_usable"]
+__all__ = [
+    "calendar_column",
+    "check_field",
+    "field_column",
+    "note_columns",
+    "own_columns",
+    "own_table",
+    "own_usable",
+    "tag_columns",
+]
 
 _OWN_TABLES = {
     "lead": ("leads", "lead_id", "created_at"),
@@ -67,7 +77,9 @@ def own_columns(crm: Crm, entity: str, keys: pd.Series, *, dated: bool) -> dict[
         if whole.isna().all():
             continue
         values = _looked_up(crm[home], key, name, keys)
-        if is_free_text(whole):
+        if is_labels(whole):
+            found |= label_columns(values.to_numpy(dtype=object, na_value=None), whole, prefix=name)
+        elif is_free_text(whole):
             texts = values.to_numpy(dtype=object, na_value=None)
             written = _looked_up(crm[home], key, start, keys).to_numpy("datetime64[us]")
             found |= note_features(texts, _people(crm), at=written, n_buckets=_OWN_BUCKETS, prefix=name)
@@ -87,6 +99,17 @@ def note_columns(crm: Crm, entity: str, notes: Notes, keys: pd.Series, as_of: pd
     written = log["changed_at"].array.take(seen, allow_fill=True).to_numpy("datetime64[us]")
     columns = note_features(text, _people(crm), at=written, n_buckets=notes.n_buckets)
     return {name: values[where] for name, values in columns.items()}
+
+
+def tag_columns(crm: Crm, entity: str, keys: pd.Series, as_of: pd.Series) -> dict[str, Column]:
+    """Return the tags of each row as they stood; nothing where the source keeps no history of them."""
+    changes = crm.whole["changes"]
+    whole = changes.loc[(changes["entity"] == entity) & (changes["field"] == "tags"), "new_value"]
+    if whole.empty:
+        return {}
+    log, place = newest_change(crm, entity, "tags", keys, as_of, inclusive=False)
+    values = log["new_value"].array.take(place, allow_fill=True).to_numpy(dtype=object, na_value=None)
+    return label_columns(values, whole, prefix="tag")
 
 
 def _people(crm: Crm) -> Names:

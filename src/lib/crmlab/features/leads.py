@@ -1,7 +1,7 @@
 """Features of leads: one line each."""
 
 from .accounts import relationship
-from .declare import EVER, Calendar, Declaration, Feature, Field, Linked, Notes, OwnFields
+from .declare import EVER, Calendar, Declaration, Feature, Field, Linked, Notes, OwnFields, Tags
 from .interactions import interaction_features
 from .reps import sales_record, team_features
 
@@ -19,6 +19,7 @@ def lead_features() -> tuple[Declaration, ...]:
         Field("job_position", ids="B12"),
         Field("product", ids="O25"),
         OwnFields(),
+        Tags(),
         Calendar("age_days"),
         Calendar("month", ids="B20"),
         Calendar("quarter_days_left", ids="B20"),

@@ -1,7 +1,7 @@
 """Features of opportunities: one line each."""
 
 from .accounts import relationship
-from .declare import EVER, Calendar, Declaration, Feature, Field, Linked, Notes, OwnFields, Ratio
+from .declare import EVER, Calendar, Declaration, Feature, Field, Linked, Notes, OwnFields, Ratio, Tags
 from .interactions import interaction_features
 from .reps import sales_record, team_features
 
@@ -29,6 +29,7 @@ def opportunity_features() -> tuple[Declaration, ...]:
         Field("job_position", "contacts", ids="B12"),
         Field("source", "leads", ids="B13"),
         OwnFields(),
+        Tags(),
         Calendar("age_days"),
         Calendar("month", ids="B20"),
         Calendar("quarter_days_left", ids="B20"),
