@@ -429,6 +429,8 @@ def test_a_value_that_its_history_contradicts(deals):
     told = the(checked(deals(log)), "newest change logged")
     assert (told["table"], told["column"], told["rows"], told["example"]) == ("opportunities", "stage", 1, "row 3")
     assert not checked(deals())["problem"].str.contains("newest change").any()
+    without_history = DEAL_ROWS + "D3,2024-02-01,,W\n"
+    assert not checked(deals(rows=without_history))["problem"].str.contains("newest change").any()
 
 
 def test_events_before_their_account(source):
