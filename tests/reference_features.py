@@ -655,6 +655,10 @@ class Reference:
             new[f"{link.prefix}_{name}"] = (there, "str" if kind == "str" else "float64")
         return new
 
+    def tags(self, entity: str, declaration: object, asked: Asked, found: Columns) -> Columns:
+        """Tags, too."""
+        return {}
+
     def notes(self, entity: str, declaration: object, asked: Asked, found: Columns) -> Columns:
         """Notes as words have tests of their own."""
         return {}
