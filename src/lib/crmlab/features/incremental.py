@@ -23,7 +23,7 @@ from crmlab.schema import DataError, ParameterError, SourceError
 from .declare import WINDOWS, Declaration
 from .events import Events
 from .kernel import MISSING, MONDAY, WEEK
-from .log import Batch, Ids, LogReader, Source, batches_of, micros, read_columns
+from .log import Batch, Ids, LogReader, Source, batches_of, micros, read_columns, vocabulary_seen
 from .partition import CARRIED, Carried, Rows, carry_forward, ever_lines
 from .plan import ViewPlan, Vocabulary, plan_view
 from .single import instant
@@ -109,7 +109,7 @@ def build_state(
     asked = _everyone(entities, entity, t)
     with Spill(len(asked.ids), folder=Path(folder) if folder else None) as spill:
         reader = sort_log(events, features, view, entity, asked.ids, spill)
-        vocabulary = reader.vocabulary()
+        vocabulary = vocabulary_seen([reader.seen()])
         plan = plan_view(view, entity, events_only(features), vocabulary, windows=windows)
         work = _Advance(asked, spill, reader, plan, features, as_of=t, before=None, fixed=None)
         for block in work.blocks(everything=True):
@@ -299,7 +299,8 @@ def _recompute(
             spill.add(Batch(number[few.entity], few.ts, few.enters, few.combo, few.values))
         at = np.full(len(late), t, dtype=np.int64)
         rows = Rows(np.arange(len(late) + 1, dtype=np.int64), at, asked.since[late])
-        work = Work(asked, spill, reader, plan, (), [])
+        combos = reader.combos.to_plan(plan.vocabularies)
+        work = Work(asked, spill, plan, (), combos=combos, columns=reader.columns)
         events = work.events((0, spill.n_ranges))
     reader.counts |= counts
     found = work.found(rows, events)
@@ -330,7 +331,8 @@ class _Advance(Work):
         before: Carried | None,
         fixed: _Fixed | None,
     ) -> None:
-        super().__init__(asked, spill, reader, plan, features, [])
+        combos = reader.combos.to_plan(plan.vocabularies)
+        super().__init__(asked, spill, plan, features, combos=combos, columns=reader.columns)
         self.as_of, self.before, self.fixed = as_of, before, fixed
         cut = _cut(as_of, plan)
         self.moves = before is None or cut > before.cut

@@ -6,6 +6,7 @@ are is found on the way: events get provisional numbers first, and the numbers o
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,13 @@ __all__ = [
     "Combos",
     "Ids",
     "LogReader",
+    "Seen",
     "Source",
     "batches_of",
     "micros",
     "read_columns",
     "value_columns",
+    "vocabulary_seen",
 ]
 
 BATCH = 512 * 1024
@@ -104,8 +107,11 @@ def _of_file(
     texts: Sequence[str],
     groups: Callable[[pq.ParquetFile], Sequence[int]] | None,
 ) -> Iterator[pa.RecordBatch]:
-    with _readable(path), pq.ParquetFile(path, read_dictionary=list(texts)) as file:
-        chosen = _present(file.schema_arrow, columns, what)
+    with _readable(path):
+        schema = pq.read_schema(path)
+        chosen = _present(schema, columns, what)
+        words = [name for name in texts if _is_text(schema.field(name).type)]
+    with _readable(path), pq.ParquetFile(path, read_dictionary=words) as file:
         parts = None if groups is None else list(groups(file))
         yield from file.iter_batches(BATCH, row_groups=parts, columns=chosen, use_threads=False)
 
@@ -274,11 +280,11 @@ class Combos:
 
     Parameters
     ----------
-    dims : (column, condition) pairs, as in a plan.
+    dims : (column, condition) pairs, as in a plan. never_negative : columns in which a number below 0 is none.
     """
 
-    def __init__(self, dims: Sequence[tuple[str, str]], view: str) -> None:
-        self.dims, self.view = list(dims), view
+    def __init__(self, dims: Sequence[tuple[str, str]], view: str, never_negative: Sequence[str] = ()) -> None:
+        self.dims, self.view, self.never_negative = list(dims), view, set(never_negative)
         self._codes: list[dict[str, int]] = [{} for _ in self.dims]
         self._numbers: dict[tuple[int, ...], int] = {}
         self._sizes = [16 if not condition else 2 for _, condition in self.dims]
@@ -302,7 +308,9 @@ class Combos:
         name, condition = self.dims[k]
         if condition:
             function, bound = comparison(condition)
-            return function(numbers_of(column, name), bound).astype(np.uint8)
+            numbers = numbers_of(column, name)
+            true = function(numbers, bound)
+            return (true & (numbers >= 0) if name in self.never_negative else true).astype(np.uint8)
         if not pa.types.is_dictionary(column.type):
             column = column.cast(pa.string()).dictionary_encode()
         known = self._codes[k]
@@ -321,7 +329,7 @@ class Combos:
             return
         n = int(np.prod(sizes, dtype=np.int64))
         if n > 64 * _MOST_COMBOS:
-            raise self._too_many(n)
+            raise too_many(self, n)
         self._sizes, self._dense = sizes, np.full(n, -1, dtype=np.int32)
         for codes, number in self._numbers.items():
             self._dense[np.ravel_multi_index(codes, sizes)] = number
@@ -329,16 +337,9 @@ class Combos:
     def _add(self, codes: tuple[int, ...]) -> None:
         codes = tuple(int(c) for c in codes)
         if len(self._numbers) >= _MOST_COMBOS:
-            raise self._too_many(len(self._numbers) + 1)
+            raise too_many(self, len(self._numbers) + 1)
         self._dense[np.ravel_multi_index(codes, self._sizes) if codes else 0] = self._numbers[codes] = len(
             self._numbers
-        )
-
-    def _too_many(self, n: int) -> DataError:
-        return DataError(
-            f"Events `{self.view}` can be told apart in too many ways.",
-            found=f"{n:,} combinations of {', '.join(c for c, _ in self.dims)}",
-            remedy="filter by fewer columns, or map rare values to one.",
         )
 
     def values(self) -> dict[str, tuple[str, ...]]:
@@ -360,6 +361,15 @@ class Combos:
                     combo = combo * (len(vocabularies[column]) + 1) + place[column].get(known[code], 0)
             found[number] = combo
         return found
+
+
+def too_many(combos: Combos, n: int) -> DataError:
+    """Return the error for events that can be told apart in too many ways."""
+    return DataError(
+        f"Events `{combos.view}` can be told apart in too many ways.",
+        found=f"{n:,} combinations of {', '.join(c for c, _ in combos.dims)}",
+        remedy="filter by fewer columns, or map rare values to one.",
+    )
 
 
 def numbers_of(column: pa.Array, name: str) -> np.ndarray:
@@ -399,7 +409,7 @@ class LogReader:
         never_negative: Sequence[str] = (),
     ) -> None:
         self.key, self.ids, self.columns, self.never_negative = key, ids, dict(columns), set(never_negative)
-        self.combos = Combos(dims, view)
+        self.combos = Combos(dims, view, never_negative)
         self.counts = dict.fromkeys(
             ("events", "used", "without_entity", "unknown_entity", "without_time", "negative_values"), 0
         )
@@ -460,18 +470,46 @@ class LogReader:
             counts["unknown_entity"] += int((entity == -2).sum())
             counts["without_time"] += int(((entity >= 0) & ~timed).sum())
 
-    def vocabulary(self) -> Vocabulary:
-        """Return what the log as a whole holds: it decides which features there are."""
-        values = self.combos.values()
-        sizes = [2 if condition else len(values[c]) + 1 for c, condition in self.combos.dims]
-        n_combos = int(np.prod(sizes, dtype=np.int64)) if sizes else 1
-        if n_combos > _MOST_COMBOS:
-            raise self.combos._too_many(n_combos)
-        place = self.combos.to_plan(values)
-        seen = np.zeros(n_combos, dtype=bool)
-        seen[place[np.flatnonzero(self._seen)]] = True
-        filled = {name: frozenset(place[np.flatnonzero(n)].tolist()) for name, n in self._filled.items()}
-        return Vocabulary(values, seen, filled)
+    def seen(self) -> "Seen":
+        """Return what was seen so far."""
+        return Seen(self.combos, self._seen, self._filled, self.counts)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a reader has seen of a log.
+
+    Attributes
+    ----------
+    combos : numbers of the combinations. n : events of each. filled : value column → events of each that have a value.
+    counts : how many events there were, how many were used and how many not, and why.
+    """
+
+    combos: Combos
+    n: np.ndarray
+    filled: Mapping[str, np.ndarray]
+    counts: dict[str, int]
+
+
+def vocabulary_seen(parts: Sequence[Seen]) -> Vocabulary:
+    """Return what a log as a whole holds, read in one or more parts: it decides which features there are."""
+    combos = parts[0].combos
+    words = [part.combos.values() for part in parts]
+    values = vocabulary_of(
+        {c: {w for known in words for w in known[c]} for c, condition in combos.dims if not condition}
+    )
+    sizes = [2 if condition else len(values[c]) + 1 for c, condition in combos.dims]
+    n_combos = int(np.prod(sizes, dtype=np.int64)) if sizes else 1
+    if n_combos > _MOST_COMBOS:
+        raise too_many(combos, n_combos)
+    seen = np.zeros(n_combos, dtype=bool)
+    filled: dict[str, set[int]] = {name: set() for name in parts[0].filled}
+    for part in parts:
+        place = part.combos.to_plan(values)
+        seen[place[np.flatnonzero(part.n)]] = True
+        for name, n in part.filled.items():
+            filled[name].update(place[np.flatnonzero(n)].tolist())
+    return Vocabulary(values, seen, {name: frozenset(found) for name, found in filled.items()})
 
 
 def _added(counts: np.ndarray, numbers: np.ndarray) -> np.ndarray:

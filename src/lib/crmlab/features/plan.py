@@ -217,6 +217,7 @@ class _Builder:
         self.lists: dict[str, dict[tuple, int]] = {k: {} for k in ("sum", "day", "week", "last")}
         self.wants: dict[str, dict[tuple, int]] = {k: {} for k in ("n", "sum", "day", "newest", "oldest")}
         self.days: list[int] = []
+        self.seen = frozenset(np.flatnonzero(vocabulary.seen).tolist())
 
     def build(self, features: Sequence[Feature], windows: tuple[int, ...]) -> None:
         expanded = [(f, *one) for feature in features for f, *one in self._expand(feature)]
@@ -239,13 +240,13 @@ class _Builder:
         found = []
         for part, where in parts:
             combos = frozenset(self._matching(where))
-            if combos & self._filled(feature):
+            if combos & self.seen & self._filled(feature):
                 found.append((part, combos, feature))
         return found
 
     def _matching(self, where: Mapping[str, object]) -> list[int]:
-        """Combos that occur in the source and that the filter lets through."""
-        numbers = np.flatnonzero(self.vocabulary.seen)
+        """Combos that the filter lets through. Some may not have occurred yet, but they can on the next day."""
+        numbers = np.arange(self.plan.n_combos)
         keep = np.ones(len(numbers), dtype=bool)
         for codes, (column, condition) in zip(self._codes(numbers), self.plan.dims, strict=True):
             if column not in where or bool(condition) != _is_comparison(where[column]):

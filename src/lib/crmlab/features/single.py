@@ -159,7 +159,7 @@ class _Coder:
         for column, size, place, compare, spellings in self._dims:
             value = record.get(column)
             if compare:
-                code = int(value is not None and compare[0](float(value), compare[1]))
+                code = int(compare[0](self._number(value, column), compare[1]))
             else:
                 code = spellings.get(value)
                 if code is None:
@@ -175,18 +175,16 @@ class _Coder:
         if encoding == "category":
             place = self._places[name]
             return [place.get(record.get(name), MISSING) for record in records]
-        numbers = np.array([_number(record.get(name), name) for record in records], dtype=np.float64)
-        if name in self._never_negative:
-            numbers[numbers < 0] = np.nan
+        numbers = np.array([self._number(record.get(name), name) for record in records], dtype=np.float64)
         return encode_numbers(numbers, encoding, per_unit, f"{self.plan.view}.{name}")
 
-
-def _number(value: object, name: str) -> float:
-    if value is None:
-        return math.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"A value of `{name}` is no number.", found=type(value).__name__, remedy="give a number, or None."
-        ) from None
+    def _number(self, value: object, name: str) -> float:
+        if value is None:
+            return math.nan
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"A value of `{name}` is no number.", found=type(value).__name__, remedy="give a number, or None."
+            ) from None
+        return math.nan if number < 0 and name in self._never_negative else number

@@ -22,7 +22,7 @@ from crmlab.schema import ENTITY_KEYS, DataError, ParameterError, SourceError
 from .declare import WINDOWS, Calendar, Declaration, Difference, Feature, Ratio, Total, check_windows
 from .events import Events
 from .kernel import DAY, MISSING
-from .log import Ids, LogReader, Source, batches_of, micros, read_columns, value_columns
+from .log import Ids, LogReader, Source, batches_of, micros, read_columns, value_columns, vocabulary_seen
 from .partition import Carried, Rows, compute_partition
 from .plan import Output, ViewPlan, check_feature, dims_of, plan_view
 from .spill import Spill
@@ -160,9 +160,15 @@ def stream_features(
     spill_in = None if in_memory else Path(folder or (target.parent if target else "."))
     with Spill(len(asked.ids), folder=spill_in) as spill:
         reader = sort_log(events, features, view, entity, asked.ids, spill)
-        plan = plan_view(view, entity, events_only(features), reader.vocabulary(), windows=windows)
+        plan = plan_view(view, entity, events_only(features), vocabulary_seen([reader.seen()]), windows=windows)
         work = Work(
-            asked, spill, reader, plan, features, [*(o.columns for o in others), *([context] if context else [])]
+            asked,
+            spill,
+            plan,
+            features,
+            combos=reader.combos.to_plan(plan.vocabularies),
+            columns=reader.columns,
+            contexts=[*(other.columns for other in others), *([context] if context else [])],
         )
         names, table = write_blocks(target, work, threads, compression)
     return StreamReport(len(asked.as_of), names, reader.counts, plan, table)
@@ -283,20 +289,28 @@ def reader_of(features: Sequence[Declaration], view: str, entity: str, ids: Ids)
 
 
 class Work:
-    """From a block of entities to their features."""
+    """From a block of entities to their features.
+
+    Parameters
+    ----------
+    combos : the plan's number of each combo in the spill. columns : value columns in the spill, in their order.
+    contexts : give further columns.
+    """
 
     def __init__(
         self,
         asked: Asked,
         spill: Spill,
-        reader: LogReader,
         plan: ViewPlan,
         features: Sequence[Declaration],
-        contexts: Sequence[Context],
+        *,
+        combos: np.ndarray,
+        columns: Iterable[str],
+        contexts: Sequence[Context] = (),
     ) -> None:
-        self.asked, self.spill, self.plan, self.features, self.contexts = asked, spill, plan, features, contexts
-        self.combos = reader.combos.to_plan(plan.vocabularies)
-        number = {name: k for k, name in enumerate(reader.columns)}
+        self.asked, self.spill, self.plan, self.features = asked, spill, plan, features
+        self.combos, self.contexts = combos, contexts
+        number = {name: k for k, name in enumerate(columns)}
         self.columns = [(number[name], encoding, unit, f"{plan.view}.{name}") for name, encoding, unit in plan.columns]
 
     def blocks(self, *, everything: bool = False) -> Iterator[tuple[int, int]]:
@@ -419,8 +433,11 @@ class _Looked:
         asked = Asked(ids, np.full(n, MISSING), entity, np.tile(dates, n), start)
         with Spill(n, folder=None) as spill:
             reader = sort_log(link.events, link.features, link.view, link.entity, ids, spill)
-            plan = plan_view(link.view, link.entity, events_only(link.features), reader.vocabulary(), windows=windows)
-            work = Work(asked, spill, reader, plan, link.features, [])
+            plan = plan_view(
+                link.view, link.entity, events_only(link.features), vocabulary_seen([reader.seen()]), windows=windows
+            )
+            combos = reader.combos.to_plan(plan.vocabularies)
+            work = Work(asked, spill, plan, link.features, combos=combos, columns=reader.columns)
             table = pa.Table.from_batches([work.compute((0, spill.n_ranges))])
         return {name: table[name].to_numpy() for name in table.schema.names[2:]}
 
