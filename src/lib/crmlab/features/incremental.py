@@ -32,6 +32,7 @@ from .stream import (
     Asked,
     Part,
     Work,
+    begun,
     check_stream,
     events_only,
     reader_of,
@@ -298,7 +299,7 @@ def _recompute(
             few = _chosen(batch, number[batch.entity] >= 0)
             spill.add(Batch(number[few.entity], few.ts, few.enters, few.combo, few.values))
         at = np.full(len(late), t, dtype=np.int64)
-        rows = Rows(np.arange(len(late) + 1, dtype=np.int64), at, asked.since[late])
+        rows = Rows(np.arange(len(late) + 1, dtype=np.int64), at, begun(asked.since[late], at))
         combos = reader.combos.to_plan(plan.vocabularies)
         work = Work(asked, spill, plan, (), combos=combos, columns=reader.columns)
         events = work.events((0, spill.n_ranges))
@@ -431,7 +432,7 @@ def load_state(path: str | Path, *, features: Sequence[Declaration], windows: Se
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         head = json.loads(arrays["head"].tobytes())
         keys = _from_bytes(arrays["keys"])

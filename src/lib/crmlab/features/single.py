@@ -18,7 +18,7 @@ from .events import Events, encode_numbers
 from .kernel import MISSING
 from .partition import Rows, compute_partition
 from .plan import ViewPlan, comparison
-from .stream import NEVER_NEGATIVE, Part, resolve
+from .stream import NEVER_NEGATIVE, Part, begun, resolve
 
 __all__ = ["LiveFeatures", "Record", "instant"]
 
@@ -99,7 +99,8 @@ class LiveFeatures:
                 remedy=did_you_mean(unknown[0], list(self._coders)),
             )
         encoded = {view: coder.encode(events.get(view, ())) for view, coder in self._coders.items()}
-        t, began = np.array([instant(as_of)], dtype=np.int64), np.array([instant(since)], dtype=np.int64)
+        t = np.array([instant(as_of)], dtype=np.int64)
+        began = begun(np.array([instant(since)], dtype=np.int64), t)
         if t[0] == MISSING:
             raise DataError("There is no `as_of` to look at.", remedy="give the instant of the question.")
         found = compute_partition(self.plans, Rows(self._row_start, t, began), encoded)

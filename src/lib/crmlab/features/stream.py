@@ -36,6 +36,7 @@ __all__ = [
     "Part",
     "StreamReport",
     "Work",
+    "begun",
     "check_stream",
     "events_only",
     "open_writer",
@@ -64,7 +65,7 @@ class Part:
     Attributes
     ----------
     entity : int32, place of the entity in the table of entities.
-    as_of, since : int64, microseconds; `MISSING` where the beginning of the entity is not known.
+    as_of, since : int64, microseconds; `MISSING` where the entity's beginning is not known or had not come yet.
     """
 
     entity: np.ndarray
@@ -247,7 +248,12 @@ class Asked:
         """Return the rows of entities first..end−1."""
         here = slice(self.start[first], self.start[end])
         entity = self.entity[here]
-        return Part(entity, self.as_of[here], self.since[entity])
+        return Part(entity, self.as_of[here], begun(self.since[entity], self.as_of[here]))
+
+
+def begun(since: np.ndarray, as_of: np.ndarray) -> np.ndarray:
+    """Return when each began, `MISSING` where that had not come yet."""
+    return np.where(since < as_of, since, MISSING)
 
 
 def _check_rows(entity: np.ndarray, as_of: np.ndarray, key: str) -> None:
@@ -285,7 +291,8 @@ def reader_of(features: Sequence[Declaration], view: str, entity: str, ids: Ids)
     """Return a reader of what declarations need."""
     of_events = events_only(features)
     columns = value_columns(view, [f.of for f in of_events if f.of])
-    return LogReader(view, VIEWS[view].links[entity], ids, dims_of(of_events), columns, NEVER_NEGATIVE.get(view, ()))
+    key = VIEWS[view].links.get(entity, ENTITY_KEYS[entity])
+    return LogReader(view, key, ids, dims_of(of_events), columns, NEVER_NEGATIVE.get(view, ()))
 
 
 class Work:
@@ -313,13 +320,18 @@ class Work:
         number = {name: k for k, name in enumerate(columns)}
         self.columns = [(number[name], encoding, unit, f"{plan.view}.{name}") for name, encoding, unit in plan.columns]
 
-    def blocks(self, *, everything: bool = False) -> Iterator[tuple[int, int]]:
-        """Yield ranges of the spill that together have enough events or rows; `everything`: also those without rows."""
+    def blocks(self, *, everything: bool = False, size: int = 1) -> Iterator[tuple[int, int]]:
+        """Yield ranges of the spill that together have enough events or rows.
+
+        Parameters
+        ----------
+        everything : also those without rows. size : how many times as large as usual.
+        """
         edges = np.minimum(np.arange(self.spill.n_ranges + 1) << self.spill.shift, len(self.asked.ids))
         n_rows, n_events = np.diff(self.asked.start[edges]), self.spill.counts
         first = rows = events = 0
         for k in range(self.spill.n_ranges):
-            if k > first and (rows + n_rows[k] > _BLOCK_ROWS or events + n_events[k] > _BLOCK_EVENTS):
+            if k > first and (rows + n_rows[k] > size * _BLOCK_ROWS or events + n_events[k] > size * _BLOCK_EVENTS):
                 if rows or everything:
                     yield first, k
                 first, rows, events = k, 0, 0
