@@ -64,6 +64,16 @@ def test_own_ways_agree_to_the_last_bit(small, tmp_path):
     assert differences_of_files(first, second, exact=True) == []
 
 
+@pytest.mark.parametrize("way", ["crmlab (newest snapshot after one appended day)", "crmlab (one lead, live)"])
+def test_way_that_goes_on_from_a_state_gives_the_same(way, small, tmp_path):
+    module, run = find_way(way)
+    module.lay_out(small)
+    prepared = module.prepare(small) if way.endswith("live)") else None
+    run(small, tmp_path / "some.parquet", prepared)
+    find_way(OWN[0])[1](small, tmp_path / "all.parquet")
+    assert differences_of_files(tmp_path / "some.parquet", tmp_path / "all.parquet", exact=True) == []
+
+
 def test_reference_counts_from_the_windows_edge_to_just_before_the_date(wanted):
     row = next(row for row in wanted if (row["lead_id"], row["as_of"]) == (1, DATES[-1]))
     # Lead 1 has one event at the date itself and one at each window's edge: the former is not seen, the latter are in.

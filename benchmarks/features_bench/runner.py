@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from features_bench.generate import generate
 from features_bench.measure import peak_of_tree
 from features_bench.reference import reference, sample_rows
 from features_bench.task import Task
-from features_bench.ways import PARTIAL, WAYS
+from features_bench.ways import LAID_OUT, PARTIAL, WAYS
 
 __all__ = ["Failure", "Outcome", "Run", "check_on_edges", "measure", "run_once"]
 
@@ -83,6 +84,7 @@ def measure(
     print(f"{counts['events']:,} events of {counts['leads']:,} leads, {counts['rows']:,} rows", flush=True)
     outcome, task = Outcome(), Task(folder)
     wanted = reference(task, sample_rows(task, leads=_LEADS_CHECKED))
+    _lay_out(folder, ways)
     for number in range(rounds):
         done: list[Run] = []
         anchor = None
@@ -122,23 +124,38 @@ def run_once(way: str, folder: Path, *, events: int, limit_s: float, python: str
         str(result),
         str(report),
     ]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": "0"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     with (folder / "words.txt").open("w", encoding="utf-8") as words:
-        process = subprocess.Popen(command, env=environment, stdout=words, stderr=words)
+        process = subprocess.Popen(command, env=_environment(), stdout=words, stderr=words)
         peak = _watch(process, limit_s)
     wall = time.perf_counter() - started
     if peak is None:
         return Failure(way, events, f"not done after {limit_s:.0f} s")
     if process.returncode or not report.exists():
-        last = (folder / "words.txt").read_text("utf-8").strip().splitlines()[-1:]
-        why = "killed: out of memory" if process.returncode == -9 else " ".join(last)[:200]
+        lines = (folder / "words.txt").read_text("utf-8").strip().splitlines()
+        named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines
+        why = "killed: out of memory" if process.returncode == -9 else " ".join(named[-1:])[:200]
         return Failure(way, events, why or f"exit code {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     told = json.loads(report.read_text("utf-8"))
-    return Run(way, events, wall, cpu, told["stage_cpu_s"], max(peak, told["peak_mb"]), told["told"], told["versions"])
+    # A way that does one small thing again and again says what one of them took.
+    own = told["told"]
+    took = own.pop("wall_s", wall), cpu, own.pop("stage_cpu_s", told["stage_cpu_s"])
+    return Run(way, events, *took, max(peak, told["peak_mb"]), own, told["versions"])
+
+
+def _lay_out(folder: Path, ways: Sequence[str]) -> None:
+    """Write what some ways expect to find, each module once, in a process that is not measured."""
+    modules = {WAYS[way].split(":")[0]: way for way in ways if way in LAID_OUT}
+    for way in modules.values():
+        command = [sys.executable, "-m", "features_bench.worker", "--lay-out", way, str(folder)]
+        subprocess.run(command, env=_environment(), check=True)
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": "0"}
 
 
 def result_of(folder: Path, way: str) -> Path:
@@ -151,6 +168,7 @@ def check_on_edges(folder: Path, ways: Sequence[str], *, pythons: Mapping[str, s
     write_edges(folder)
     task = Task(folder)
     wanted = reference(task)
+    _lay_out(folder, ways)
     found = {}
     for way in ways:
         run = run_once(way, folder, events=0, limit_s=300, python=pythons.get(way, sys.executable))

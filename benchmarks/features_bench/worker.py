@@ -1,5 +1,7 @@
 """One way, once, in this process: `python -m features_bench.worker WAY FOLDER EDGES RESULT REPORT`.
 
+`--lay-out WAY FOLDER` writes what a way expects to find, such as the state of the day before.
+
 Before the stage the way does the small edge-case set: that imports what is imported late, starts threads and loads
 compiled code. All that counts as CPU of the process, but not as CPU of the stage; so does what `prepare` does.
 """
@@ -21,7 +23,11 @@ _PACKAGES = ("numpy", "pandas", "pyarrow", "polars", "duckdb", "numba", "dask", 
 
 
 def main(arguments: list[str]) -> int:
-    """Run the way and write what it took."""
+    """Run the way and write what it took; or, before all rounds, lay out what it expects to find."""
+    if arguments[0] == "--lay-out":
+        module, _ = find_way(arguments[1])
+        module.lay_out(Task(Path(arguments[2])))
+        return 0
     way, folder, edges, result, report = arguments
     module, function = find_way(way)
     warm, task = Task(Path(edges)), Task(Path(folder))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from crmlab.features import Calendar, Feature, Ratio
 from crmlab.features.declare import Declaration
 from crmlab.features.interactions import interaction_features
 from crmlab.features.stream import LinkedLog, stream_features
-from features_bench.task import DAY, Task
+from features_bench.task import DAY, OWNER, Task
 
 __all__ = ["DECLARATIONS", "OWNER_DECLARATIONS", "run_all_declared", "run_in_memory", "run_out_of_core"]
 
@@ -69,10 +70,15 @@ def _run(
 
 
 def owner_log(task: Task) -> LinkedLog:
-    """Return the log of closings of the leads' owners."""
+    """Return what the leads' owners closed, as features of the leads."""
+    return LinkedLog("owner", "rep", "lead_endings", "owner", closings(task), OWNER_DECLARATIONS)
+
+
+def closings(task: Task) -> pa.Table:
+    """Return the log of closings, by owner."""
     leads = pq.read_table(task.leads).filter(pc.field("closed_at").is_valid())
     took = pc.subtract(leads["closed_at"].cast(pa.int64()), leads["created_at"].cast(pa.int64()))
-    closings = pa.table(
+    return pa.table(
         {
             "rep_id": leads["owner"],
             "ts": leads["closed_at"],
@@ -80,4 +86,38 @@ def owner_log(task: Task) -> LinkedLog:
             "days": pc.divide(took.cast(pa.float64()), float(DAY)),
         }
     )
-    return LinkedLog("owner", "rep", "lead_endings", "owner", closings, OWNER_DECLARATIONS)
+
+
+def owner_table(task: Task, dates: pa.Array) -> pa.Table:
+    """Return the features of all owners at some dates, by owner and date, for ways that take them from a table."""
+    reps = np.unique(pq.read_table(task.leads, columns=["owner"])["owner"].to_numpy())
+    instants = np.unique(dates.cast("int64").to_numpy())
+    asked = pa.table(
+        {
+            "rep_id": np.repeat(reps, len(instants)),
+            "as_of": pa.array(np.tile(instants, len(reps)), pa.timestamp("us")),
+        }
+    )
+    report = stream_features(
+        closings(task),
+        asked,
+        features=OWNER_DECLARATIONS,
+        entities=pa.table({"rep_id": reps}),
+        entity="rep",
+        view="lead_endings",
+        in_memory=True,
+    )
+    names = {name.removeprefix("owner_"): name for name in OWNER}
+    return report.table.rename_columns([names.get(name, name) for name in report.table.column_names])
+
+
+def add_owner(task: Task, table: pa.Table, owners: pa.Table) -> pa.Table:
+    """Return features of leads with those of their owners, found by owner and date in `owner_table`."""
+    leads = pq.read_table(task.leads, columns=["lead_id", "owner"])
+    owner = leads["owner"].to_numpy()[np.searchsorted(leads["lead_id"].to_numpy(), table["lead_id"].to_numpy())]
+    reps, dates = np.unique(owners["rep_id"].to_numpy()), np.unique(owners["as_of"].cast("int64").to_numpy())
+    place = np.searchsorted(reps, owner) * len(dates)
+    place += np.searchsorted(dates, table["as_of"].cast("int64").to_numpy())
+    for name in OWNER:
+        table = table.append_column(name, pa.array(owners[name].to_numpy()[place]))
+    return table
