@@ -116,29 +116,33 @@ def fold(  # noqa: ANN201
     gone_present = np.zeros((len(sum_value), n_windows + 1), np.int32)
     per_day = np.zeros((n_days, n_windows, ring), np.int32)
     active = np.zeros((n_days, n_windows), np.int32)
-    in_week = np.zeros((len(week_value), n_weeks), np.int64)
-    smooth = np.zeros((len(week_value), n_weeks), np.float64)
-    unfolded = np.zeros(len(week_value), np.int64)
+    # Week by week, so that the items of a week are smoothed side by side; smooth[w + 1] is the value after week w.
+    in_week = np.zeros((n_weeks, len(week_value)), np.int64)
+    smooth = np.zeros((n_weeks + 1, len(week_value)), np.float64)
+    unfolded = 0
     last = np.empty(len(last_value), np.int64)
     left = np.empty(n_windows, np.int64)
+    clean = False
 
     for e in range(len(row_start) - 1):
         first_row, end_row = row_start[e], row_start[e + 1]
         if first_row == end_row:
             continue
         begin, end = start[e], start[e + 1]
-        entered[:] = 0
-        gone[:] = 0
-        newest[:] = -1
-        oldest[:] = -1
-        total[:] = 0
-        gone_total[:] = 0
-        present[:] = 0
-        gone_present[:] = 0
-        if n_days:
-            per_day[:] = 0
-            active[:] = 0
-        last[:] = -1
+        if not clean:
+            entered[:] = 0
+            gone[:] = 0
+            newest[:] = -1
+            oldest[:] = -1
+            total[:] = 0
+            gone_total[:] = 0
+            present[:] = 0
+            gone_present[:] = 0
+            if n_days:
+                per_day[:] = 0
+                active[:] = 0
+            last[:] = -1
+        clean = begin == end
         left[:] = begin
         # Without events there is no week to fold, whatever the date.
         base = ((ts[begin] if begin < end else as_of[end_row - 1]) - MONDAY) // WEEK
@@ -146,8 +150,11 @@ def fold(  # noqa: ANN201
             base = first_week
         if len(week_value):
             span = min(max((as_of[end_row - 1] - MONDAY) // WEEK - base, 0) + 1, n_weeks)
-            in_week[:, :span] = 0
-            unfolded[:] = 0
+            in_week[:span] = 0
+            unfolded = 0
+            if carried:
+                for g in range(len(week_value)):
+                    smooth[0, g] = carry[g, e]
         at, late_at = begin, late_start[e]
         previous = MISSING
         for r in range(first_row, end_row):
@@ -200,8 +207,8 @@ def fold(  # noqa: ANN201
                         g = weeks[k]
                         v = 1 if week_value[g] < 0 else values[week_value[g], i]
                         if v != MISSING:
-                            in_week[g, week] += v
-                            unfolded[g] = min(unfolded[g], week)
+                            in_week[week, g] += v
+                            unfolded = min(unfolded, week)
                 for k in range(last_ptr[c], last_ptr[c + 1]):
                     if last[lasts[k]] < i and values[last_value[lasts[k]], i] != MISSING:
                         last[lasts[k]] = i
@@ -241,18 +248,13 @@ def fold(  # noqa: ANN201
                 i = oldest[want_oldest[k]]
                 out_oldest[k, r] = ts[i] if i >= 0 else MISSING
             if len(week_value):
-                complete = (t - MONDAY) // WEEK - base
-                for k in range(len(week_value)):
-                    before = 0.0
-                    if carried:
-                        before = carry[k, e]
-                    if unfolded[k] > 0:
-                        before = smooth[k, unfolded[k] - 1]
-                    for week in range(unfolded[k], complete):
-                        before = _KEEP * before + _NEW * (in_week[k, week] / week_unit[k])
-                        smooth[k, week] = before
-                    unfolded[k] = max(unfolded[k], complete)
-                    out_week[k, r] = before
+                complete = max((t - MONDAY) // WEEK - base, 0)
+                for week in range(unfolded, complete):
+                    for g in range(len(week_value)):
+                        smooth[week + 1, g] = _KEEP * smooth[week, g] + _NEW * (in_week[week, g] / week_unit[g])
+                unfolded = max(unfolded, complete)
+                for g in range(len(week_value)):
+                    out_week[g, r] = smooth[complete, g]
             for k in range(len(last_value)):
                 i = last[k]
                 out_last[k, r] = values[last_value[k], i] if i >= 0 else MISSING
