@@ -63,7 +63,7 @@ def test_key_numbers_are_recorded_with_intervals(demo_run):
     metrics = pd.DataFrame(json.loads((run / "metrics.json").read_text()))
     loss = metrics.set_index("name").loc["xgboost__log_loss"]
     assert 0 < loss["low"] < loss["value"] < loss["high"] < 1
-    leaks = metrics.set_index("name").loc["values_changed_without_future", "value"]
+    leaks = metrics.set_index("name").loc["leaks", "value"]
     assert leaks == 0
     assert set(metrics.loc[metrics["kind"] == "headline", "notebook"]) == set(NOTEBOOKS)
 

@@ -16,6 +16,7 @@ __all__ = ["code_sha256", "code_version", "library_versions", "notebook_key", "p
 LIBRARIES = (
     "crmlab",
     "pandas",
+    "numba",
     "numpy",
     "scipy",
     "scikit-learn",
@@ -60,9 +61,9 @@ def notebook_key(
 
 @cache
 def code_sha256() -> str:
-    """Return a hash over every file of the library, by path and content."""
+    """Return a hash over every file of the library, by path and content; caches of compiled code do not count."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in _PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc"):
+    for path in sorted(p for p in _PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
