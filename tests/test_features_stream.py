@@ -14,6 +14,7 @@ from crmlab.features import Calendar, Feature, Notes, Ratio
 from crmlab.features import spill as spill_module
 from crmlab.features import stream as stream_module
 from crmlab.features.events import encode_events, read_vocabulary
+from crmlab.features.kernel import MISSING
 from crmlab.features.partition import compute_partition, sort_rows
 from crmlab.features.plan import plan_view
 from crmlab.features.stream import LinkedLog, stream_features
@@ -43,9 +44,10 @@ def whole(log, rows, leads):
     asked = as_frame(rows)
     since = as_frame(leads)["created_at"].to_numpy("datetime64[us]").view(np.int64)
     entity = ids.get_indexer(asked["lead_id"])
-    sorted_rows, _ = sort_rows(
-        entity, asked["as_of"].to_numpy("datetime64[us]").view(np.int64), since[entity], len(ids)
-    )
+    as_of = asked["as_of"].to_numpy("datetime64[us]").view(np.int64)
+    # What has not begun by then has no beginning yet.
+    begun = np.where(since[entity] < as_of, since[entity], MISSING)
+    sorted_rows, _ = sort_rows(entity, as_of, begun, len(ids))
     return compute_partition([plan], sorted_rows, {"interactions": encode_events(plan, frame, ids, "lead_id")})
 
 
