@@ -193,6 +193,20 @@ def test_partial_run_renews_its_lines_and_keeps_the_others(tmp_path):
     assert "pandas: not done." in table
 
 
+def test_table_says_how_far_the_goals_are():
+    full, newest, more = (
+        "crmlab (out of core)",
+        "crmlab (newest snapshot after one appended day)",
+        "crmlab (all declared lead features)",
+    )
+    made = outcome(("floor", [1.0]), (full, [1.2]), (newest, [0.3]), (more, [1.44]), ("polars", [9.0]))
+    lines = records.rows_of(made, events=1000, equal_on_edges={})
+    table = records.table(lines, {"told": {f"{more}, 1,000 events": {"features": 89}}})
+    assert "polars 7.5 times" in table
+    assert "25% of a full recompute" in table
+    assert "a feature costs 1.0% of that (89 features)" in table
+
+
 def test_way_runs_in_its_own_process_and_says_what_it_took(edges, tmp_path):
     write_edges(tmp_path / "edges")
     run = run_once("numpy", tmp_path / "edges", events=0, limit_s=120, python=sys.executable)

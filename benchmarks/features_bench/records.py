@@ -12,11 +12,13 @@ from statistics import median
 import psutil
 
 from features_bench.runner import Outcome, Run
+from features_bench.task import FEATURES
 from features_bench.ways import WAYS
 
 __all__ = ["growth", "machine", "merge", "rows_of", "table", "write_all"]
 
-FIGURES = ("way", "events", "wall_s", "cpu_s", "stage_cpu_s", "peak_mb", "ratio_to_limit", "equal_to_reference")
+_FIGURES = ("way", "events", "wall_s", "cpu_s", "stage_cpu_s", "peak_mb", "ratio_to_limit", "equal_to_reference")
+_OTHERS = ("pandas", "polars", "duckdb (as-of joins)", "duckdb (window frames)", "numpy")
 GOALS = """\
 Goals: stage CPU at most 1.4 times the floor at 10 M and 50 M; 6 times less CPU than polars and 12 times less than
 DuckDB as-of joins at 10 M; growth exponent at most 1.05; 50 M in at most 1.5 GB, 100 M in at most 2 GB; one lead live
@@ -39,7 +41,7 @@ def rows_of(outcome: Outcome, *, events: int, equal_on_edges: Mapping[str, bool]
             {
                 "way": way,
                 "events": events,
-                **{name: _rounded(median(getattr(run, name) for run, _ in runs)) for name in FIGURES[2:6]},
+                **{name: _rounded(median(getattr(run, name) for run, _ in runs)) for name in _FIGURES[2:6]},
                 "ratio_to_limit": _rounded(median(ratios)) if ratios else None,
                 "equal_to_reference": None if way == "floor" else equal,
             }
@@ -114,6 +116,7 @@ def table(lines: Sequence[Mapping[str, object]], about: Mapping[str, object]) ->
     parts = [_heading(about)]
     for events in sorted({line["events"] for line in lines}):
         parts += [f"\n## {_size(events)} events\n", *_table_of([line for line in lines if line["events"] == events])]
+        parts += _compared([line for line in lines if line["events"] == events], about)
         stopped = [f for f in about.get("not_finished", []) if f["events"] == events]
         parts += [f"\n{f['way']}: {f['why']}." for f in stopped]
     parts += _extras(about)
@@ -143,6 +146,24 @@ Load before the first round: {about.get("load_before")}.
 def _table_of(lines: Sequence[Mapping[str, object]]) -> list[str]:
     head = ["| way | wall | CPU | stage CPU | × floor | peak memory | equal |", "|---|--:|--:|--:|--:|--:|---|"]
     return [*head, *(_line(line) for line in lines)]
+
+
+def _compared(lines: Sequence[Mapping[str, object]], about: Mapping[str, object]) -> list[str]:
+    """Return the goals' ratios at one size, as far as their ways were measured."""
+    stage = {line["way"]: line["stage_cpu_s"] for line in lines}
+    own = stage.get("crmlab (out of core)")
+    if not own or not lines:
+        return []
+    others = [f"{way} {stage[way] / own:.1f} times" for way in _OTHERS if way in stage]
+    parts = [f"Stage CPU beside that of crmlab (out of core): {', '.join(others)}."] if others else []
+    if newest := stage.get("crmlab (newest snapshot after one appended day)"):
+        parts.append(f"The newest snapshot takes {newest / own:.0%} of a full recompute.")
+    all_features = "crmlab (all declared lead features)"
+    n = about.get("told", {}).get(f"{all_features}, {lines[0]['events']:,} events", {}).get("features")
+    if n and all_features in stage:
+        each = (stage[all_features] - own) / (n - len(FEATURES))
+        parts.append(f"Beyond {len(FEATURES)}, a feature costs {each / own:.1%} of that ({n} features).")
+    return [f"\n{' '.join(parts)}"] if parts else []
 
 
 def _line(line: Mapping[str, object]) -> str:
