@@ -514,7 +514,7 @@ def reference_features(
     asked = [(row[KEYS[entity]], row["as_of"]) for row in map(plain, rows.to_dict("records"))]
     found = Reference(read(tables), windows, own).columns(entity, declarations, asked)
     columns = {name: pd.array(values, dtype=kind) for name, (values, kind) in found.items()}
-    return pd.DataFrame(columns, index=rows.index)
+    return pd.DataFrame(columns, index=rows.index, columns=pd.Index(list(columns), dtype="str"))
 
 
 Asked = list[tuple[object, int]]

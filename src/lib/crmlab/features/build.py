@@ -104,7 +104,7 @@ def build_features(
     if as_of.isna().any():
         declarations = tuple(d for d in declarations if isinstance(d, Field | OwnFields))
     columns = study.columns(entity, declarations, keys, as_of)
-    return pd.DataFrame(columns, index=snapshots.index) if columns else pd.DataFrame(index=snapshots.index)
+    return pd.DataFrame(columns, index=snapshots.index, columns=pd.Index(list(columns), dtype="str"))
 
 
 def plan_features(
