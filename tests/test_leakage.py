@@ -372,6 +372,18 @@ def test_plants_without_dates(study):
     assert (table["named_by"] == "suspicion").all()
 
 
+def test_a_source_without_closings_and_interactions_has_nothing_to_plant():
+    accounts = [{"account_id": f"A{k}", "created_at": pd.Timestamp("2024-01-01")} for k in range(40)]
+    crm = in_memory({"accounts": canonical("accounts", accounts)})
+    asked = pd.DataFrame({"account_id": [a["account_id"] for a in accounts], "as_of": pd.Timestamp("2024-03-01")})
+    asked = asked.assign(label=pd.array([True, False] * 20, dtype="boolean"), mature=True)
+    features = pd.DataFrame({"n": [float(k % 7) for k in range(40)]})
+    assert leakage.planted_leak_table(crm, asked, n_dates=1, seed=0).empty
+    table = leakage.planted_leak_table(crm, asked, features, n_dates=1, seed=0)
+    assert table["plant"].tolist() == ["no plant"]
+    assert table["named_by"].tolist() == ["nobody"]
+
+
 def test_what_cannot_be_planted(crm):
     with pytest.raises(DataError, match="no planted leak `owner`"):
         leakage.plant(crm, "owner", entity="lead", seed=0)

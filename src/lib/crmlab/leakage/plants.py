@@ -94,10 +94,14 @@ def planted_leak_table(
     Returns
     -------
     Frame: plant, column, meaning, truncation and permuted_future (values changed), suspicion (verdict), named_by
-    (probes, or "nobody") and explanation.
+    (probes, or "nobody") and explanation. There are no plants where the source knows neither closings nor
+    interactions.
     """
     own = pd.DataFrame(index=rows.index) if features is None else features
     plants = _all_plants(crm, rows, seed=seed)
+    if not plants:
+        honest = [] if features is None else [_honest(suspicion_table(own, rows).set_index("column"))]
+        return pd.DataFrame(honest, columns=_COLUMNS)
     planted = plants[-1].crm
     build = _joined(plants)
     values = build(planted, rows)
@@ -129,8 +133,10 @@ def _totals(changes: list[tuple[pd.Timestamp, int, pd.Series]], values: pd.DataF
 
 def _kinds(crm: Crm, rows: pd.DataFrame) -> list[str]:
     """Plants that can exist: an engine's fault needs dates and interactions, a wrong declaration an end to know of."""
+    entity = entity_of(rows)
     dated = bool(rows["as_of"].notna().any()) and len(crm["interactions"]) > 0
-    return [kind for kind in PLANTS if (dated if kind in _ENGINE_FAULTS else kind in _WRONG[entity_of(rows)])]
+    wrong = () if closings(crm, entity).empty else _WRONG[entity]
+    return [kind for kind in PLANTS if (dated if kind in _ENGINE_FAULTS else kind in wrong)]
 
 
 def _named(p: Plant, cut: int, other: int, suspicion: pd.Series) -> tuple[object, ...]:
