@@ -112,8 +112,22 @@ def _of_file(
         chosen = _present(schema, columns, what)
         words = [name for name in texts if _is_text(schema.field(name).type)]
     with _readable(path), pq.ParquetFile(path, read_dictionary=words) as file:
-        parts = None if groups is None else list(groups(file))
-        yield from file.iter_batches(BATCH, row_groups=parts, columns=chosen, use_threads=False)
+        wanted = range(file.num_row_groups) if groups is None else groups(file)
+        # An iterator keeps what it has read until its end: a new one for every batch's worth of row groups.
+        for part in _together(wanted, [file.metadata.row_group(g).num_rows for g in wanted]):
+            yield from file.iter_batches(BATCH, row_groups=part, columns=chosen, use_threads=False)
+
+
+def _together(groups: Sequence[int], n_rows: Sequence[int]) -> Iterator[list[int]]:
+    """Row groups in parts that hold about a batch each."""
+    part, n = [], 0
+    for group, rows in zip(groups, n_rows, strict=True):
+        if part and n + rows > BATCH:
+            yield part
+            part, n = [], 0
+        part, n = [*part, group], n + rows
+    if part:
+        yield part
 
 
 @contextmanager
