@@ -1,6 +1,6 @@
 """Features of accounts, prospects and customers: one line each."""
 
-from .declare import EVER, Calendar, Declaration, Difference, Feature, Field, OwnFields, Ratio, Tags
+from .declare import EVER, Calendar, Declaration, Difference, Feature, Field, OwnFields, Ratio, Tags, Total
 from .interactions import interaction_features
 
 __all__ = ["account_features", "relationship"]
@@ -15,7 +15,11 @@ def relationship() -> tuple[Declaration, ...]:
         Feature("conversions", "lead_endings", where={"outcome": "converted"}, windows=(EVER,), noun="leads of the company that converted", ids="O25 R09"),
         Feature("wins", "closings", "n sum", of="amount", where={"outcome": "won"}, windows=(EVER,), noun="deals won with the company", ids="O25 C10"),
         Feature("losses", "closings", where={"outcome": "lost"}, windows=(EVER,), noun="deals lost with the company", ids="O25"),
-        Feature("closings", "closings", windows=(EVER,), hidden=True),
+        Feature("closings", "closings", windows=(365, EVER), hidden=True),
+        Feature("deals", "opportunities", windows=(EVER,), noun="deals with the company", ids="O25"),
+        Difference("deals_open_n", "deals_n_ever", "closings_n_ever", "open deals with the company", ids="R10"),
+        Total("cycles_active_n_365d", "deals_open_n", "closings_n_365d", "sales cycles with the company active in the window", ids="R10"),
+        Ratio("close_rate_per_cycle_365d", "closings_n_365d", "cycles_active_n_365d", "closings per active cycle with the company", ids="R10"),
         Ratio("win_rate_ever", "wins_n_ever", "closings_n_ever", "deals won, of deals closed with the company", ids="R10 O25"),
         Feature("cycle", "closings", "mean", of="days", windows=(EVER,), noun="deals closed with the company", ids="R05"),
         Feature("invoices", "invoices", "sum recency", of="amount", windows=(365,), noun="invoices", ids="O25 C10"),
@@ -49,7 +53,9 @@ def account_features() -> tuple[Declaration, ...]:
         Feature("wins", "closings", "n sum", of="amount", where={"outcome": "won"}, windows=(365, EVER), noun="deals won", ids="C10 C13 B06"),
         Feature("wins", "closings", "recency first", where={"outcome": "won"}, noun="deals won", ids="C10 B06"),
         Feature("losses", "closings", where={"outcome": "lost"}, windows=(365,), noun="deals lost", ids="C34"),
-        Ratio("close_rate_365d", "wins_n_365d", "deals_closed_n_365d", "deals won, of deals closed", ids="R10"),
+        Ratio("win_rate_365d", "wins_n_365d", "deals_closed_n_365d", "deals won, of deals closed", ids="R10"),
+        Total("cycles_active_n_365d", "deals_open_n", "deals_closed_n_365d", "sales cycles active in the window", ids="R10"),
+        Ratio("close_rate_per_cycle_365d", "deals_closed_n_365d", "cycles_active_n_365d", "closings per active cycle", ids="R10"),
         Feature("cycle", "closings", "mean", of="days", windows=(365,), noun="deals closed", ids="R05"),
         # Contracts
         Feature("contracts", "contracts", windows=(EVER,), hidden=True),
