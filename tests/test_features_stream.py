@@ -14,7 +14,7 @@ from crmlab.features import Calendar, Feature, Notes, Ratio
 from crmlab.features import spill as spill_module
 from crmlab.features import stream as stream_module
 from crmlab.features.events import encode_events, read_vocabulary
-from crmlab.features.kernel import MISSING
+from crmlab.features.kernel import MISSING, group_by_entity, sort_within
 from crmlab.features.partition import compute_partition, sort_rows
 from crmlab.features.plan import plan_view
 from crmlab.features.stream import LinkedLog, stream_features
@@ -284,3 +284,14 @@ def test_many_entities_fall_into_few_ranges():
         assert spill.n_ranges <= 512
         assert spill.entities_of(spill.n_ranges - 1, spill.n_ranges)[1] == 3_000_001
     assert N_LEADS < 512
+
+
+@pytest.mark.parametrize(("n_entities", "n", "width"), [(1, 0, 5), (5, 3, 2), (40, 900, 4), (2, 3000, 10**15)])
+def test_events_in_no_order_are_sorted_and_equal_times_keep_theirs(n_entities, n, width):
+    rng = np.random.default_rng(n)
+    entity = rng.integers(-1, n_entities, n).astype(np.int32)
+    ts = rng.integers(-width, width, n)
+    order, start, _, _ = group_by_entity(entity, ts, ts, n_entities)
+    wanted = order[np.lexsort((ts[order], entity[order]))]
+    sort_within(order, start, ts)
+    assert order.tolist() == wanted.tolist()

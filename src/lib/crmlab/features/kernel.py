@@ -9,7 +9,7 @@ take place, the others ("late") are visited in order of entering through an inde
 import numpy as np
 from numba import njit
 
-__all__ = ["DAY", "MISSING", "MONDAY", "WEEK", "fold", "group_by_entity", "split_by_range"]
+__all__ = ["DAY", "MISSING", "MONDAY", "WEEK", "fold", "group_by_entity", "sort_within", "split_by_range"]
 
 DAY = 86_400_000_000
 WEEK = 7 * DAY
@@ -76,6 +76,54 @@ def split_by_range(entity, shift, n_ranges):  # noqa: ANN201
         order[place[r]] = i
         place[r] += 1
     return order, start
+
+
+@njit(cache=True, nogil=True)
+def sort_within(order, start, ts):  # noqa: ANN201
+    """Sort the places of each entity's events by time, in place; equal times keep their order.
+
+    Histories are short and mostly in order: runs of 16 are sorted by insertion, then merged.
+    """
+    longest = 0
+    for e in range(len(start) - 1):
+        longest = max(longest, start[e + 1] - start[e])
+    key = np.empty(longest, np.int64)
+    other_key = np.empty(longest, np.int64)
+    other = np.empty(longest, np.int64)
+    for e in range(len(start) - 1):
+        begin = start[e]
+        n = start[e + 1] - begin
+        in_order = True
+        for i in range(n):
+            key[i] = ts[order[begin + i]]
+            in_order &= i == 0 or key[i - 1] <= key[i]
+        if in_order:
+            continue
+        for low in range(0, n, 16):
+            for i in range(low + 1, min(low + 16, n)):
+                when, place = key[i], order[begin + i]
+                j = i - 1
+                while j >= low and key[j] > when:
+                    key[j + 1] = key[j]
+                    order[begin + j + 1] = order[begin + j]
+                    j -= 1
+                key[j + 1] = when
+                order[begin + j + 1] = place
+        width = 16
+        while width < n:
+            for low in range(0, n, 2 * width):
+                middle, high = min(low + width, n), min(low + 2 * width, n)
+                i, j = low, middle
+                for k in range(low, high):
+                    if i < middle and (j >= high or key[i] <= key[j]):
+                        other_key[k], other[k] = key[i], order[begin + i]
+                        i += 1
+                    else:
+                        other_key[k], other[k] = key[j], order[begin + j]
+                        j += 1
+            for i in range(n):
+                key[i], order[begin + i] = other_key[i], other[i]
+            width *= 2
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

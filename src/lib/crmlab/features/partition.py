@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .events import Events
-from .kernel import DAY, MISSING, MONDAY, WEEK, fold, group_by_entity
+from .kernel import DAY, MISSING, MONDAY, WEEK, fold, group_by_entity, sort_within
 from .plan import Output, ViewPlan
 
 __all__ = [
@@ -160,7 +160,7 @@ def fold_partition(plan: ViewPlan, rows: Rows, events: Events, carried: Carried 
     """Return the kernel's results for the rows, one line per result."""
     order, start, in_order, n_late = group_by_entity(events.entity, events.ts, events.enters, rows.n_entities)
     if not in_order:
-        order = order[np.lexsort((events.ts[order], events.entity[order]))]
+        sort_within(order, start, events.ts)
     ts = events.ts[order]
     enters = events.enters[order] if n_late else ts
     late, late_start = _late(events.entity, order, ts, enters, rows.n_entities, n_late)
