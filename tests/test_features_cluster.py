@@ -18,14 +18,14 @@ cases = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("log_cases
 
 @pytest.fixture(scope="module")
 def client():
-    """Two worker processes of this machine, without a dashboard, on ports that are free."""
+    """Two worker processes of this machine, on ports that are free."""
     distributed = pytest.importorskip("dask.distributed")
     import dask
 
     with (
         dask.config.set({"distributed.admin.system-monitor.gil.enabled": False}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
