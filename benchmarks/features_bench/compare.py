@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 
 from features_bench.task import FEATURES, INTEGERS, KEYS
 
-__all__ = ["TOLERANCE", "differences", "differences_of_files", "has_rows"]
+__all__ = ["NONE_IN_COMMON", "TOLERANCE", "differences", "differences_of_files", "has_rows"]
 
 Keys = tuple[np.ndarray, np.ndarray]
 """Leads and dates of a result's rows."""
+NONE_IN_COMMON = "no row in common"
 TOLERANCE = 1e-9
 """Relative difference up to which floats are equal."""
 _SMALL = 1e-12
@@ -43,7 +44,7 @@ def _between(
 ) -> list[str]:
     places, wanted_places = _common(keys, wanted_keys)
     if not len(places):
-        return ["no row in common"]
+        return [NONE_IN_COMMON]
     return _of_columns(result, lambda name: wanted(name)[wanted_places], places, exact=exact)
 
 
