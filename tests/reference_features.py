@@ -20,7 +20,8 @@ TABLE = {"lead": "leads", "opportunity": "opportunities", "account": "accounts",
 START = {"lead": "created_at", "opportunity": "created_at", "account": "created_at", "rep": "hired_at"}
 STEPS_PER_UNIT = {
     **dict.fromkeys(("amount", "amount_at_creation", "cost", "margin", "annual_value"), 100),
-    **dict.fromkeys(("duration", "minutes", "hours", "days", "days_late", "csat", "score"), 1000),
+    **dict.fromkeys(("duration", "minutes", "hours", "csat", "score"), 1000),
+    **dict.fromkeys(("days", "days_late"), 86_400_000),
     **dict.fromkeys(("on_time", "revision", "logins", "active_users", "features_used"), 1),
     "discount_rate": 1_000_000,
 }

@@ -18,6 +18,8 @@ __all__ = ["VIEWS", "View", "newest_change", "state_at"]
 
 _DAY = pd.Timedelta(days=1)
 _MONEY, _MINUTES, _RATE, _UNIT = 100, 1000, 1_000_000, 1
+_DAYS = 86_400_000
+"""Durations in days are summed in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ VIEWS: dict[str, View] = {
         _ACCOUNT,
         _payments,
         (),
-        {"amount": _MONEY, "days_late": _MINUTES, "on_time": _UNIT},
+        {"amount": _MONEY, "days_late": _DAYS, "on_time": _UNIT},
         words={"days_late": "days past the due date", "on_time": "share on time"},
     ),
     "dues": View(("invoices",), "invoices fallen due", _ACCOUNT, _dues, (), {"amount": _MONEY}),
@@ -355,7 +357,7 @@ VIEWS: dict[str, View] = {
         _ACCOUNT | _OWNED,
         _lead_endings,
         ("outcome",),
-        {"days": _MINUTES},
+        {"days": _DAYS},
         words={"days": "days from lead to ending"},
     ),
     "opportunities": View(
@@ -372,7 +374,7 @@ VIEWS: dict[str, View] = {
         _ACCOUNT | _OWNED,
         _closings,
         ("outcome",),
-        {"days": _MINUTES, "amount": _MONEY},
+        {"days": _DAYS, "amount": _MONEY},
         words={"days": "days from creation to closing"},
     ),
     "leads_taken": View(("leads", "changes"), "leads taken over", _OWNED, _taken("lead")),
