@@ -271,7 +271,9 @@ def public(url: str, *sums: str) -> FileSpec:
     return FileSpec("f", "set/a.csv", url=url, sha256=sums or (SHA,))
 
 
-@pytest.mark.parametrize(("name", "raw"), [("a.csv", RAW), ("a.csv.gz", gzip.compress(RAW))])
+@pytest.mark.parametrize(
+    ("name", "raw"), [("a.csv", RAW), ("a.csv.gz", gzip.compress(RAW, mtime=0))], ids=["plain", "packed"]
+)
 def test_local_data_sets_plain_or_packed(project, monkeypatch, name, raw):
     monkeypatch.setenv("CRMLAB_DATASETS", str(project))
     (project / "set").mkdir()

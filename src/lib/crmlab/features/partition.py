@@ -156,14 +156,21 @@ def ever_lines(plan: ViewPlan) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(plan.tables["want_n"][:, 1] == n), np.flatnonzero(plan.tables["want_sum"][:, 1] == n)
 
 
+def _writable(array: np.ndarray) -> np.ndarray:
+    return array if array.flags.writeable else array.copy()
+
+
 def fold_partition(plan: ViewPlan, rows: Rows, events: Events, carried: Carried | None = None) -> dict[str, np.ndarray]:
     """Return the kernel's results for the rows, one line per result."""
-    order, start, in_order, n_late = group_by_entity(events.entity, events.ts, events.enters, rows.n_entities)
+    # Numba compiles anew for arrays that cannot be written, as those of Arrow are: they are copied instead.
+    row_start, as_of = _writable(rows.start), _writable(rows.as_of)
+    entity, event_ts, event_enters = _writable(events.entity), _writable(events.ts), _writable(events.enters)
+    order, start, in_order, n_late = group_by_entity(entity, event_ts, event_enters, rows.n_entities)
     if not in_order:
-        sort_within(order, start, events.ts)
-    ts = events.ts[order]
-    enters = events.enters[order] if n_late else ts
-    late, late_start = _late(events.entity, order, ts, enters, rows.n_entities, n_late)
+        sort_within(order, start, event_ts)
+    ts = event_ts[order]
+    enters = event_enters[order] if n_late else ts
+    late, late_start = _late(entity, order, ts, enters, rows.n_entities, n_late)
     values = np.empty((len(plan.columns), len(order)), dtype=np.int64)
     for line, column in zip(values, events.values, strict=True):
         np.take(column, order, out=line, mode="clip")
@@ -171,7 +178,7 @@ def fold_partition(plan: ViewPlan, rows: Rows, events: Events, carried: Carried 
     results = _empty_results(t, len(rows.as_of))
     first_week = (carried.cut - MONDAY) // WEEK if carried else 0
     fold(
-        rows.start, rows.as_of, start, ts, enters, late_start, late, events.combo[order],
+        row_start, as_of, start, ts, enters, late_start, late, events.combo[order],
         values, plan.windows, _n_weeks(plan, rows, ts, carried), int(t["n_slots"]), int(t["n_days"]), _ring(plan),
         t["slot_ptr"], t["slots"], t["sum_ptr"], t["sums"], t["sum_value"], t["day_ptr"], t["days"],
         t["week_ptr"], t["weeks"], t["week_value"], t["week_unit"], t["last_ptr"], t["lasts"], t["last_value"],
