@@ -17,8 +17,8 @@ from features_bench.ways import NEEDS, WAYS
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "benchmarks"
-_SLOW = {"featuretools": 20_000, "pandas": 10_000_000, "duckdb (window frames)": 10_000_000}
-"""Largest size at which a way is tried unless it is named: beyond, it was seen to run out of time or memory."""
+_SLOW = {"featuretools": 20_000, "pandas": 1_000_000, "duckdb (window frames)": 1_000_000}
+"""Largest size at which a way is tried unless it is named: beyond, it would take most of the run's time."""
 
 
 def main(arguments: list[str] | None = None) -> int:
