@@ -9,14 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmlab.features import Feature
+from crmlab import demo
+from crmlab.crm import Crm
+from crmlab.features import WINDOWS, Feature, build_features, declared, feature_catalog, plan_features
+from crmlab.features.build import Study
 from crmlab.features.events import encode_events, read_vocabulary
+from crmlab.features.fields import own_table
 from crmlab.features.kernel import MISSING
 from crmlab.features.partition import Rows, compute_partition
 from crmlab.features.plan import plan_view
 from crmlab.features.single import LiveFeatures, instant
 from crmlab.features.stream import stream_features
-from crmlab.schema import DataError, ParameterError
+from crmlab.schema import ENTITY_KEYS, DataError, ParameterError
+from crmlab.snapshots import build_snapshots
+from crmlab.store import Store
 
 cases = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("log_cases.py"))))
 
@@ -71,11 +77,53 @@ def test_shown_values_and_words_are_those_of_the_batch():
     rows = Rows(np.array([0, 1]), np.array([instant(as_of)]), np.array([MISSING]))
     batch = compute_partition([plan], rows, {"changes": encode_events(plan, frame, pd.Index(["O1"]), "opportunity_id")})
     found = LiveFeatures([plan]).features({"changes": frame.to_dict("records")}, as_of=as_of)
-    assert found["stage"] == "Proposal"
-    assert plan.vocabularies["=value"][batch["stage"][0]] == "Proposal"
+    assert batch["stage"][0] == -1  # it was emptied
+    assert found["stage"] is None
+    before = LiveFeatures([plan]).features({"changes": frame.to_dict("records")}, as_of=dt.datetime(2024, 3, 5))
+    assert before["stage"] == "Proposal"
     assert found["amount"] == batch["amount"][0] == 5.5
     assert found["close_days"] == batch["close_days"][0] == 56.0
     assert LiveFeatures([plan]).features({}, as_of=as_of)["stage"] is None
+
+
+def test_a_stage_that_nobody_had_seen_is_not_the_one_before_it():
+    frame = changes()
+    vocabulary = read_vocabulary("changes", list(CHANGES), frame, "opportunity_id")
+    live = LiveFeatures([plan_view("changes", "opportunity", CHANGES, vocabulary, windows=(7,))])
+    new = [*frame.iloc[:2].to_dict("records"), frame.iloc[2].to_dict() | {"value": "Renamed"}]
+    assert live.features({"changes": new}, as_of=dt.datetime(2024, 3, 6))["stage"] is None
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory) -> Crm:
+    store = Store(tmp_path_factory.mktemp("live") / "demo.duckdb")
+    store.load(demo.iter_crm(n_leads=250, seed=3), fingerprint="live")
+    return Crm(store, "demo")
+
+
+@pytest.mark.parametrize("entity", ["lead", "opportunity", "account", "rep"])
+def test_every_declared_feature_live_has_the_bits_of_the_notebook(crm, entity):
+    """What is made of events is computed live; the rest comes as context, and formulas use both."""
+    every = {"lead": "weekly", "opportunity": "weekly"}.get(entity, "monthly")
+    question = dict(label="within_horizon", as_of="2025-01-06", horizon_days=90, every=every)
+    rows = build_snapshots(crm, entity=entity, **question).sample(25, random_state=0)
+    batch, declarations = build_features(crm, rows), declared(entity)
+    live = LiveFeatures(plan_features(crm, entity, declarations), declarations)
+    key, home, begins = ENTITY_KEYS[entity], own_table(entity)[0], own_table(entity)[2]
+    since = crm[home].set_index(key)[begins]
+    study = Study(crm, windows=WINDOWS)
+    views = {plan.view: study.events(plan.view, entity) for plan in live.plans}
+    families = feature_catalog(batch, crm, entity=entity).set_index("feature")["family"]
+    given = [n for n, family in families.items() if family in ("field", "own column", "linked", "text")]
+    given += [n for n in ("customer_days", "lead_to_opportunity_days") if n in batch]
+    for (_, row), (_, expected) in zip(rows.iterrows(), batch.astype(object).iterrows(), strict=True):
+        own = {name: events[events[key] == row[key]].to_dict("records") for name, events in views.items()}
+        found = live.features(own, as_of=row["as_of"], since=since[row[key]], context=expected[given].to_dict())
+        assert set(found) == set(batch)
+        for name, value in expected.items():
+            both = pd.isna(value) and pd.isna(found[name])
+            assert both or bits(found[name]) == bits(value), name
+    assert len(given) < 0.5 * batch.shape[1]
 
 
 def test_instants_of_any_zone_and_type_are_the_same():

@@ -217,7 +217,7 @@ def test_context_is_added_row_by_row():
         (dict(leads=pa.table({"lead_id": [0.5]})), DataError, "whole numbers or text"),
         (dict(events="missing.parquet"), SourceError, "cannot be read as Parquet"),
         (dict(features=[Notes()]), ParameterError, "log alone does not tell"),
-        (dict(features=[Calendar("month")]), ParameterError, "log alone does not tell"),
+        (dict(features=[Calendar("customer_days")]), ParameterError, "log alone does not tell"),
         (dict(features=[Feature("a", "quotes")]), ParameterError, "other events than the log"),
         (dict(windows=(-1,)), ParameterError, "positive whole numbers"),
         (dict(entity="team"), ParameterError, "do not belong"),

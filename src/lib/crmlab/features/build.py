@@ -108,10 +108,13 @@ def build_features(
 
 
 def plan_features(
-    crm: Crm, entity: str, features: Sequence[Feature], *, windows: Sequence[int] = WINDOWS
+    crm: Crm, entity: str, features: Sequence[Declaration], *, windows: Sequence[int] = WINDOWS
 ) -> list[ViewPlan]:
-    """Return the plans of some declarations: all that is needed to compute them elsewhere, without the CRM."""
-    return Study(crm, windows=tuple(windows)).plans(entity, features)
+    """Return the plans of what is made of events: all that is needed to compute it elsewhere, without the CRM."""
+    check_windows(tuple(windows))
+    check_declarations(entity, features, tuple(windows))
+    measured = [feature for feature in features if isinstance(feature, Feature)]
+    return [plan for plan in Study(crm, windows=tuple(windows)).plans(entity, measured) if plan.outputs]
 
 
 class Study:

@@ -13,7 +13,7 @@ from .kernel import MISSING
 from .plan import ViewPlan, Vocabulary, as_codes, comparison, dims_of, vocabulary_of
 from .views import VIEWS
 
-__all__ = ["Events", "encode_events", "encode_numbers", "read_vocabulary"]
+__all__ = ["Events", "encode_events", "encode_numbers", "gap_code", "read_vocabulary"]
 
 _LARGEST = 9e15
 """Largest number of steps that a value may have, so that sums of a thousand such values still fit into 64 bits."""
@@ -133,10 +133,16 @@ def _values(plan: ViewPlan, column: pd.Series, encoding: str, per_unit: int) -> 
     if encoding == "category":
         codes, names = as_codes(column)
         place = {v: k for k, v in enumerate(plan.vocabularies[f"={column.name}"])}
-        # A field that was emptied holds nothing from then on; elsewhere an empty value tells nothing.
-        gap = -1 if plan.view == "changes" else MISSING
-        return np.array([*(place.get(n, MISSING) for n in names), gap], dtype=np.int64)[codes]
+        gap = gap_code(plan.view)
+        return np.array([*(place.get(n, gap) for n in names), gap], dtype=np.int64)[codes]
     return encode_numbers(column.to_numpy("float64", na_value=np.nan), encoding, per_unit, f"{plan.view}.{column.name}")
+
+
+def gap_code(view: str) -> int:
+    """Return the code of an empty category: a field that was emptied holds nothing from then on; elsewhere an empty
+    value tells nothing, and the one before it stands.
+    """
+    return -1 if view == "changes" else int(MISSING)
 
 
 def encode_numbers(numbers: np.ndarray, encoding: str, per_unit: int, name: str) -> np.ndarray:

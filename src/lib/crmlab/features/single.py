@@ -14,11 +14,11 @@ import numpy as np
 from crmlab.schema import DataError, ParameterError, did_you_mean
 
 from .declare import Declaration, slug
-from .events import Events, encode_numbers
+from .events import Events, encode_numbers, gap_code
 from .kernel import MISSING
 from .partition import Rows, compute_partition
 from .plan import ViewPlan, comparison
-from .stream import NEVER_NEGATIVE, Part, begun, resolve
+from .stream import NEVER_NEGATIVE, Part, begun, computed_from_events, names_of, resolve
 
 __all__ = ["LiveFeatures", "Record", "instant"]
 
@@ -55,13 +55,16 @@ class LiveFeatures:
 
     Parameters
     ----------
-    plans : of the views, as they were for training. features : declarations whose formulas and `age_days` are wanted as
-        well, in their order; empty for everything that the plans hold.
+    plans : of the views, as they were for training (`plan_features`).
+    features : what was declared, in its order, so that formulas and the calendar are computed as well; empty for
+        everything that the plans hold. Fields, linked features, notes and tags are not made of the entity's own events:
+        give them as `context`.
     """
 
     def __init__(self, plans: Sequence[ViewPlan], features: Sequence[Declaration] = ()) -> None:
-        self.plans, self._declared = list(plans), tuple(features)
-        self._outputs = [output for plan in plans for output in plan.outputs]
+        self.plans = list(plans)
+        self._declared = tuple(f for f in features if computed_from_events(f))
+        self._names = names_of(self._declared, [output for plan in plans for output in plan.outputs])
         self._coders = {plan.view: _Coder(plan) for plan in plans}
         self._words = {
             output.name: (*plan.vocabularies[f"={output.value}"], None)
@@ -85,7 +88,9 @@ class LiveFeatures:
         ----------
         events : view → the entity's events in that view, in the order of their ids; a view may be absent.
         as_of : instant at which is looked; what happened or was entered then or later does not count.
-        since : when the entity began. context : further features, such as those of its owner, passed on as they are.
+        since : when the entity began.
+        context : further features by name, such as fields and those of its owner; formulas may use them, and they are
+            passed on as they are.
 
         Raises
         ------
@@ -106,7 +111,8 @@ class LiveFeatures:
         found = compute_partition(self.plans, Rows(self._row_start, t, began), encoded)
         if self._declared:
             part = Part(np.zeros(1, dtype=np.int32), t, began)
-            found = resolve(self._declared, self._outputs, found, part)
+            given = {name: np.array([value]) for name, value in (context or {}).items()}
+            found = resolve(self._declared, self._names, given | found, part)
         values = {name: column.item() for name, column in found.items()}
         for name in self._words.keys() & values.keys():
             values[name] = self._words[name][values[name]]
@@ -174,8 +180,8 @@ class _Coder:
         if encoding == "time":
             return [instant(record.get(name)) for record in records]
         if encoding == "category":
-            place = self._places[name]
-            return [place.get(record.get(name), MISSING) for record in records]
+            place, gap = self._places[name], gap_code(self.plan.view)
+            return [place.get(record.get(name), gap) for record in records]
         numbers = np.array([self._number(record.get(name), name) for record in records], dtype=np.float64)
         return encode_numbers(numbers, encoding, per_unit, f"{self.plan.view}.{name}")
 

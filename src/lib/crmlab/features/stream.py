@@ -38,7 +38,9 @@ __all__ = [
     "Work",
     "begun",
     "check_stream",
+    "computed_from_events",
     "events_only",
+    "names_of",
     "open_writer",
     "reader_of",
     "replaced",
@@ -186,7 +188,7 @@ def check_stream(features: Sequence[Declaration], entity: str, view: str, window
                     found=feature.view,
                     remedy=f"compute it from its own log; this one holds `{view}`.",
                 )
-        elif not isinstance(feature, Ratio | Difference | Total) and feature != Calendar("age_days", ids=feature.ids):
+        elif not computed_from_events(feature):
             raise ParameterError(
                 "A log alone does not tell this feature.",
                 found=repr(feature),
@@ -199,6 +201,13 @@ def check_stream(features: Sequence[Declaration], entity: str, view: str, window
             remedy=f"they belong to: {', '.join(VIEWS[view].links)}.",
         )
     return tuple(int(w) for w in windows)
+
+
+def computed_from_events(declaration: Declaration) -> bool:
+    """Whether events and the dates of a row are all that a declaration needs."""
+    if isinstance(declaration, Calendar):
+        return declaration.name in _CALENDAR
+    return isinstance(declaration, Feature | Ratio | Difference | Total)
 
 
 def events_only(features: Iterable[Declaration]) -> list[Feature]:
@@ -360,7 +369,8 @@ class Work:
 
     def batch(self, part: Part, found: Mapping[str, np.ndarray]) -> pa.RecordBatch:
         """Return rows as they are written: keys, features, context."""
-        columns: dict[str, Column] = dict(resolve(self.features, self.plan.outputs, found, part))
+        names = names_of(self.features, self.plan.outputs)
+        columns: dict[str, Column] = dict(resolve(self.features, names, found, part))
         for context in self.contexts:
             columns |= context(part)
         keys = self.asked.ids.keys.take(pa.array(part.entity))
@@ -378,26 +388,57 @@ def _as_batch(columns: Mapping[str, Column]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def resolve(
-    features: Sequence[Declaration], outputs: Sequence[Output], found: Mapping[str, np.ndarray], part: Part
-) -> dict[str, np.ndarray]:
-    """Return the features that are shown, in the order of their declaration, formulas computed."""
-    by_feature: dict[int, list[str]] = {}
+def names_of(features: Sequence[Declaration], outputs: Sequence[Output]) -> list[list[str]]:
+    """Return the names that each declaration gives with these plans; declarations are told apart by what they say."""
+    by_feature: dict[str, list[str]] = {}
     for output in outputs:
-        by_feature.setdefault(id(output.feature), []).append(output.name)
+        by_feature.setdefault(repr(output.feature), []).append(output.name)
+    return [by_feature.get(repr(f), []) if isinstance(f, Feature) else f.names() for f in features]
+
+
+def resolve(
+    features: Sequence[Declaration], names: Sequence[Sequence[str]], found: Mapping[str, np.ndarray], part: Part
+) -> dict[str, np.ndarray]:
+    """Return the features that are shown, in the order of their declaration, formulas and calendar computed.
+
+    Parameters
+    ----------
+    names : of `names_of`. found : results of the plans, and whatever formulas need besides.
+    """
     found, shown = dict(found), {}
-    for feature in features:
-        names = feature.names() if not isinstance(feature, Feature) else by_feature.get(id(feature), [])
+    for feature, own in zip(features, names, strict=True):
         if isinstance(feature, Calendar):
-            known = part.since != MISSING
-            found[feature.name] = np.where(known, (part.as_of - np.where(known, part.since, 0)) / DAY, np.nan)
+            found[feature.name] = _CALENDAR[feature.name](part)
         elif not isinstance(feature, Feature):
             column = _formula(feature, found)
             if column is None:
                 continue
             found[feature.name] = column
-        shown |= {} if feature.hidden else {name: found[name] for name in names}
+        shown |= {} if feature.hidden else {name: found[name] for name in own}
     return shown
+
+
+def _age_days(part: Part) -> np.ndarray:
+    known = part.since != MISSING
+    return np.where(known, (part.as_of - np.where(known, part.since, 0)) / DAY, np.nan)
+
+
+def _month(part: Part) -> np.ndarray:
+    return (_months(part) % 12 + 1).astype(np.float64)
+
+
+def _quarter_days_left(part: Part) -> np.ndarray:
+    end = ((_months(part) // 3 + 1) * 3).astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
+    return (end - part.as_of) / DAY
+
+
+def _months(part: Part) -> np.ndarray:
+    """Months since January 1970."""
+    return part.as_of.view("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+
+
+_CALENDAR = {"age_days": _age_days, "month": _month, "quarter_days_left": _quarter_days_left}
+"""Calendar features that need nothing but dates of the row itself."""
 
 
 def _formula(formula: Ratio | Difference | Total, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
