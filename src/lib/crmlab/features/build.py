@@ -5,7 +5,7 @@ is a pure function of the facts visible at the row's own `as_of`: deleting or ch
 Which features there are depends on the source as a whole, never on the rows asked for: one row gives what many give.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,15 @@ from .declare import (
     WINDOWS,
     Calendar,
     Declaration,
-    Difference,
     Feature,
     Field,
     Linked,
     Notes,
     OwnFields,
-    Ratio,
     Tags,
-    Total,
     check_windows,
 )
+from .derived import formula_column
 from .events import encode_events, read_vocabulary
 from .fields import calendar_column, field_column, note_columns, own_columns, own_table, tag_columns
 from .kernel import MISSING
@@ -192,9 +190,8 @@ class Study:
             case Notes():
                 yield from note_columns(self.crm, entity, declaration, keys, as_of).items()
             case _:
-                first, second = found.get(declaration.first), found.get(declaration.second)
-                check_numbers(declaration, first, second)
-                column = _FORMULAS[type(declaration)](first, second)
+                check_numbers(declaration, found.get(declaration.first), found.get(declaration.second))
+                column = formula_column(declaration, found)
                 if column is not None:
                     yield declaration.name, column
 
@@ -311,24 +308,3 @@ def _gather(column: Column, place: np.ndarray) -> Column:
     if len(column) == 0:
         return np.full(len(place), np.nan)
     return np.where(place < 0, np.nan, column[place])
-
-
-def _ratio(top: Column | None, bottom: Column | None) -> Column | None:
-    if top is None or bottom is None:
-        return None
-    top, bottom = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
-    return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom != 0)
-
-
-def _added(sign: int) -> Callable[[Column | None, Column | None], Column | None]:
-    """A source that has no event of one kind has none to add or to take away."""
-
-    def combined(first: Column | None, second: Column | None) -> Column | None:
-        if first is None:
-            return None
-        return first if second is None else first + sign * second
-
-    return combined
-
-
-_FORMULAS = {Ratio: _ratio, Difference: _added(-1), Total: _added(1)}

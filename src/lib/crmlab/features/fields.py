@@ -8,6 +8,7 @@ from crmlab.privacy import Names, person_names
 from crmlab.schema import TABLES, DataError, ParameterError, did_you_mean, table
 
 from .declare import Field, Notes
+from .derived import month, quarter_days_left
 from .tags import is_labels, label_columns
 from .text import is_free_text, note_features
 from .views import newest_change
@@ -131,12 +132,12 @@ def calendar_column(crm: Crm, entity: str, name: str, keys: pd.Series, as_of: pd
     ------
     ParameterError : there is no such calendar feature.
     """
-    if name not in _CALENDAR:
+    if name not in _CALENDAR and name not in _SEASONS:
         raise ParameterError(
-            "There is no such calendar feature.", found=name, remedy=did_you_mean(name, list(_CALENDAR))
+            "There is no such calendar feature.", found=name, remedy=did_you_mean(name, [*_CALENDAR, *_SEASONS])
         )
-    if name in ("month", "quarter_days_left"):
-        return _CALENDAR[name](as_of)
+    if name in _SEASONS:
+        return _SEASONS[name](as_of.to_numpy("datetime64[us]").view(np.int64))
     home, key, start = own_table(entity)
     _check_home(entity, f"Calendar feature `{name}`", only=_ONLY.get(name))
     return _CALENDAR[name](crm, home, key, start, keys, as_of)
@@ -160,16 +161,6 @@ def _check_through(home: str, field: Field) -> None:
             found=f"table `{home}`",
             remedy=f"take it from {', '.join(t for t, (k, _) in _THROUGH.items() if k in TABLES[home].names)}.",
         )
-
-
-def _month(as_of: pd.Series) -> np.ndarray:
-    return as_of.dt.month.astype("float64").to_numpy()
-
-
-def _quarter_days_left(as_of: pd.Series) -> np.ndarray:
-    """Days to the end of the quarter, in which sales closes what it can."""
-    end = as_of.dt.to_period("Q").dt.end_time.dt.normalize() + pd.Timedelta(days=1)
-    return ((end - as_of).to_numpy("timedelta64[us]") / _DAY).astype("float64")
 
 
 def _age_days(crm: Crm, home: str, key: str, start: str, keys: pd.Series, as_of: pd.Series) -> np.ndarray:
@@ -201,10 +192,9 @@ def _lead_to_opportunity(
     return (began.to_numpy("datetime64[us]") - first.to_numpy("datetime64[us]")) / _DAY
 
 
+_SEASONS = {"month": month, "quarter_days_left": quarter_days_left}
 _CALENDAR = {
     "age_days": _age_days,
-    "month": _month,
-    "quarter_days_left": _quarter_days_left,
     "customer_days": _customer_days,
     "lead_to_opportunity_days": _lead_to_opportunity,
 }

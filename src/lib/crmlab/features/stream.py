@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from crmlab.schema import ENTITY_KEYS, DataError, ParameterError, SourceError
 
 from .declare import WINDOWS, Calendar, Declaration, Difference, Feature, Ratio, Total, check_windows
+from .derived import formula_column, month, quarter_days_left
 from .events import Events
 from .kernel import DAY, MISSING
 from .log import Ids, LogReader, Source, batches_of, micros, read_columns, value_columns, vocabulary_seen
@@ -410,7 +411,7 @@ def resolve(
         if isinstance(feature, Calendar):
             found[feature.name] = _CALENDAR[feature.name](part)
         elif not isinstance(feature, Feature):
-            column = _formula(feature, found)
+            column = formula_column(feature, found)
             if column is None:
                 continue
             found[feature.name] = column
@@ -423,34 +424,12 @@ def _age_days(part: Part) -> np.ndarray:
     return np.where(known, (part.as_of - np.where(known, part.since, 0)) / DAY, np.nan)
 
 
-def _month(part: Part) -> np.ndarray:
-    return (_months(part) % 12 + 1).astype(np.float64)
-
-
-def _quarter_days_left(part: Part) -> np.ndarray:
-    end = ((_months(part) // 3 + 1) * 3).astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
-    return (end - part.as_of) / DAY
-
-
-def _months(part: Part) -> np.ndarray:
-    """Months since January 1970."""
-    return part.as_of.view("datetime64[us]").astype("datetime64[M]").astype(np.int64)
-
-
-_CALENDAR = {"age_days": _age_days, "month": _month, "quarter_days_left": _quarter_days_left}
+_CALENDAR = {
+    "age_days": _age_days,
+    "month": lambda part: month(part.as_of),
+    "quarter_days_left": lambda part: quarter_days_left(part.as_of),
+}
 """Calendar features that need nothing but dates of the row itself."""
-
-
-def _formula(formula: Ratio | Difference | Total, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """None where the log has no event for it."""
-    first, second = found.get(formula.first), found.get(formula.second)
-    if isinstance(formula, Ratio):
-        if first is None or second is None:
-            return None
-        return np.divide(first, second, out=np.full(len(first), np.nan), where=second != 0)
-    if first is None or second is None:
-        return first
-    return first + second if isinstance(formula, Total) else first - second
 
 
 @dataclass
