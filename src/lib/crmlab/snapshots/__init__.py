@@ -20,15 +20,17 @@ rep            from hiring to leaving                          it wins more deal
 
 from .build import build_snapshots
 from .censoring import censoring_table
+from .current import open_rows
 from .grid import open_snapshots, snapshot_dates
 from .labels import label_snapshots
-from .question import ENTITY_WORDS, EVERY, LABELS, as_entity, check_question, entity_of, outcome_words
+from .question import ENTITY_WORDS, EVERY, LABELS, Question, as_entity, check_question, entity_of, outcome_words
 from .timeline import Timeline
 
 __all__ = [
     "ENTITY_WORDS",
     "EVERY",
     "LABELS",
+    "Question",
     "Timeline",
     "as_entity",
     "build_snapshots",
@@ -36,6 +38,7 @@ __all__ = [
     "check_question",
     "entity_of",
     "label_snapshots",
+    "open_rows",
     "open_snapshots",
     "outcome_words",
     "snapshot_dates",

@@ -11,8 +11,9 @@ from .leads import lead_final_status, lead_timeline
 from .opportunities import deal_final_status, deal_timeline
 from .question import as_entity, check_question
 from .reps import rep_timeline
+from .timeline import Timeline
 
-__all__ = ["build_snapshots"]
+__all__ = ["build_snapshots", "timeline_of"]
 
 _TIMELINES = {
     "lead": lead_timeline,
@@ -55,6 +56,11 @@ def build_snapshots(crm: Crm, *, entity: str, label: str, as_of: str, horizon_da
             if entity == "lead"
             else deal_final_status(crm, as_of=as_of, every=every)
         )
-    timeline = _TIMELINES[entity](crm, as_of=as_of, horizon_days=horizon_days, every=every)
+    timeline = timeline_of(crm, entity, as_of=as_of, horizon_days=horizon_days, every=every)
     rows = open_snapshots(timeline, as_of=as_of, every=every)
     return label_snapshots(rows, timeline, as_of=as_of, horizon_days=horizon_days)
+
+
+def timeline_of(crm: Crm, entity: str, *, as_of: str, horizon_days: int, every: str) -> Timeline:
+    """Return when each entity was open and when its outcome came, as known at `as_of`."""
+    return _TIMELINES[entity](crm, as_of=as_of, horizon_days=horizon_days, every=every)

@@ -1,5 +1,9 @@
 """What a study asks: about which entity, with which label, how often."""
 
+import hashlib
+import re
+from dataclasses import dataclass
+
 import pandas as pd
 
 from crmlab.schema import ENTITY_KEYS, DataError, ParameterError, did_you_mean
@@ -8,6 +12,7 @@ __all__ = [
     "ENTITY_WORDS",
     "EVERY",
     "LABELS",
+    "Question",
     "as_entity",
     "check_choice",
     "check_question",
@@ -20,8 +25,52 @@ LABELS = ("within_horizon", "final_status")
 ENTITY_WORDS = {"lead": "lead", "opportunity": "opportunity", "account": "account", "customer": "account", "rep": "rep"}
 """Word of a study's `entity` → entity of the library: people say customer where the tables say account."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_]+")
 _FINAL = ("lead", "opportunity")
 """Entities with a status that ends them; customers and reps can only be followed over a horizon."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study asks, whenever it is asked: models, gate and scores are kept per question.
+
+    Attributes
+    ----------
+    source : name of a mapping under params/sources, or the path of one.
+    entity : lead, opportunity, customer or rep, as the study says it.
+    label, horizon_days, snapshots : see `build_snapshots`.
+    """
+
+    source: str
+    entity: str
+    label: str
+    horizon_days: int
+    snapshots: str
+
+    @property
+    def slug(self) -> str:
+        """A name for files: readable, and different for every question.
+
+        >>> Question("demo", "lead", "within_horizon", 90, "weekly").slug
+        'demo-lead-within_horizon-90d-weekly'
+        """
+        parts = (self.source, self.entity, self.label, f"{self.horizon_days}d", self.snapshots)
+        return "-".join(part if _PLAIN.fullmatch(part) else _as_name(part) for part in parts)
+
+    @property
+    def outcome(self) -> str:
+        """What is predicted, in words."""
+        return outcome_words(self.label, horizon_days=self.horizon_days, entity=self.entity)
+
+    @property
+    def key(self) -> str:
+        """The key column of the entity."""
+        return ENTITY_KEYS[as_entity(self.entity)]
+
+
+def _as_name(text: str) -> str:
+    """A path as a part of a file name; its hash keeps two apart that look alike."""
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '_', text).strip('_')}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def as_entity(word: str) -> str:
