@@ -1,8 +1,8 @@
 """The real sets, each with one question, one list of columns and one split that every way gets.
 
-Dated sets train on the oldest 70 % and test on the newest 30 %; a gap is left only where the protocol says so. IBM's sets are
-tested on the first of five random folds, Telco on all five. What was filled in after the outcome is left out: see
-`data/README.md` beside the files for the traps of each set.
+Dated sets train on the oldest 70 % and test on the newest 30 %, rows of one date on one side; a gap is left only where
+the protocol says so. IBM is tested on the first of five random folds, Telco on all five. What was filled in after
+the outcome is left out: see `data/README.md` beside the files for the traps of each set.
 """
 
 import os
@@ -50,7 +50,7 @@ FICZON_CLOSED = ("CONVERTED", "LOST", "JUNK LEAD", "NOT RESPONDING", "JUST ENQUI
 
 @dataclass(frozen=True)
 class Part:
-    """What a way is given (train) and what it is measured on (test). Arrays belong to the rows of the frame beside them.
+    """What a way is given (train) and what it is measured on (test), row for row.
 
     Attributes
     ----------
@@ -100,14 +100,15 @@ class BenchmarkSet:
             yield self.part(fold)
 
     def part(self, fold: int = 0) -> Part:
-        """Return what a way gets in one fold."""
+        """Return what a way gets in one fold; columns that are the same in every training row are left out."""
         train, test = self.folds[fold]
+        told = [name for name, column in self.X.iloc[train].items() if len(column.unique()) > 1]
         return Part(
-            self.X.iloc[train].reset_index(drop=True),
+            self.X.iloc[train][told].reset_index(drop=True),
             self.y[train],
             None if self.order is None else self.order[train],
             self.groups[train],
-            self.X.iloc[test].reset_index(drop=True),
+            self.X.iloc[test][told].reset_index(drop=True),
             self.y[test],
             self.groups[test],
             self.gap_days,
@@ -147,16 +148,16 @@ def _ibm(folder: Path, *, at_creation: bool) -> BenchmarkSet:
     # "None" is a kind of competitor, not a gap.
     frame = pd.read_csv(path, keep_default_na=False)
     dropped = ["Opportunity Number", "Opportunity Result", *(IBM_PROCESS if at_creation else ())]
-    groups = frame["Opportunity Number"].to_numpy()
+    groups, y = frame["Opportunity Number"].to_numpy(), _zero_one(frame["Opportunity Result"].eq("Won"))
     name = "IBM win–loss at creation" if at_creation else "IBM win–loss"
     columns = "without the seven process columns" if at_creation else "all columns"
     return BenchmarkSet(
         name,
         f"{columns}; fold 0 of {N_FOLDS} random ones, one opportunity on one side",
         _columns(frame.drop(columns=dropped)),
-        _zero_one(frame["Opportunity Result"].eq("Won")),
+        y,
         groups,
-        _random_folds(groups)[:1],
+        _random_folds(groups, y)[:1],
     )
 
 
@@ -165,11 +166,10 @@ def _x_education(folder: Path) -> BenchmarkSet:
     # "Select" is what the form shows before anything is chosen.
     frame = pd.read_csv(path, na_values=["Select"])
     order = frame["Lead Number"].to_numpy()
-    X = _columns(frame.drop(columns=["Prospect ID", "Lead Number", "Converted", *X_EDUCATION_TEAM]))
     return BenchmarkSet(
         "X Education",
         "without the nine sales-team columns; oldest 70 % → newest 30 % by lead number",
-        X.loc[:, X.nunique() > 1],
+        _columns(frame.drop(columns=["Prospect ID", "Lead Number", "Converted", *X_EDUCATION_TEAM])),
         _zero_one(frame["Converted"]),
         order,
         _oldest_newest(order),
@@ -188,7 +188,7 @@ def _marketstar(folder: Path, *, gap_days: int) -> BenchmarkSet:
         ["Title", "Industry", "Employees", "TimeZone", "LeadSource", "weekday"]
     ]
     order = created.to_numpy()[mature]
-    gap = f"and a gap of {gap_days} days" if gap_days else "no gap"
+    gap = f"a gap of {gap_days} days" if gap_days else "no gap"
     return BenchmarkSet(
         f"MarketStar {HORIZON_DAYS} days" + (", gap" if gap_days else ""),
         f"converts within {HORIZON_DAYS} days, mature leads; oldest 70 % → newest 30 % by creation, {gap}",
@@ -238,11 +238,15 @@ def _ficzon(folder: Path) -> BenchmarkSet:
     frame = frame[status.isin(FICZON_CLOSED).to_numpy()]
     created = pd.to_datetime(frame["Created"], format="%d-%m-%Y %H:%M")
     X = frame[["Product_ID", "Source", "Sales_Agent", "Location", "Delivery_Mode"]].assign(
-        hour=created.dt.hour, weekday=created.dt.day_name()
+        hour=created.dt.hour,
+        weekday=created.dt.day_name(),
+        has_mobile=frame["Mobile"].notna().astype("float64"),
+        # "#VALUE!" is what the spreadsheet made of an empty address.
+        has_email=frame["EMAIL"].ne("#VALUE!").astype("float64"),
     )
     return BenchmarkSet(
         "FicZon",
-        "converted of closed; oldest 70 % → newest 30 % by creation",
+        "converted of closed; of the contact only whether it is there; oldest 70 % → newest 30 % by creation",
         _columns(X),
         _zero_one(status[frame.index].eq("CONVERTED")),
         frame.index.to_numpy(),
@@ -254,14 +258,14 @@ def _ficzon(folder: Path) -> BenchmarkSet:
 def _telco(folder: Path) -> BenchmarkSet:
     path = _there(folder / "ibm-telco-churn" / "WA_Fn-UseC_-Telco-Customer-Churn.csv")
     frame = pd.read_csv(path, na_values=[" "], keep_default_na=False)
-    groups = np.arange(len(frame))
+    groups, y = np.arange(len(frame)), _zero_one(frame["Churn"].eq("Yes"))
     return BenchmarkSet(
         "Telco churn",
         f"{N_FOLDS} random folds, each tested once",
         _columns(frame.drop(columns=["customerID", "Churn"])),
-        _zero_one(frame["Churn"].eq("Yes")),
+        y,
         groups,
-        _random_folds(groups),
+        _random_folds(groups, y),
     )
 
 
@@ -322,7 +326,7 @@ def _bpi2012(folder: Path) -> BenchmarkSet:
 
 def _demo(_folder: Path, *, entity: str) -> BenchmarkSet:
     return _of_a_crm(
-        f"demo {entity}s",
+        {"lead": "demo leads", "opportunity": "demo deals"}[entity],
         f"simulated; {HORIZON_DAYS} days from creation, crmlab's features; oldest 70 % → newest 30 %, "
         f"gap of {HORIZON_DAYS} days",
         source="demo",
@@ -412,16 +416,17 @@ def _zero_one(label: pd.Series) -> np.ndarray:
 
 def _oldest_newest(order: np.ndarray, *, gap_days: int = 0) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Return the oldest 70 % and the newest 30 % of the rows; with a gap, without the last days before the test."""
-    ranks = np.argsort(order, kind="stable")
-    cut = round(len(ranks) * (1 - TEST_SHARE))
-    train, test = np.sort(ranks[:cut]), np.sort(ranks[cut:])
-    if gap_days:
-        train = train[order[train] + np.timedelta64(gap_days, "D") <= order[test].min()]
-    return ((train, test),)
+    start = pd.Series(order).quantile(1 - TEST_SHARE, interpolation="higher")
+    before = pd.Series(order) + pd.Timedelta(days=gap_days) <= start if gap_days else True
+    return ((np.flatnonzero((order < start) & before), np.flatnonzero(order >= start)),)
 
 
-def _random_folds(groups: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Return five (train, test) pairs; every entity is dealt to one fold by lot."""
+def _random_folds(groups: np.ndarray, y: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Return five (train, test) pairs with like shares of wins; every entity is dealt to one fold by lot."""
     codes, names = pd.factorize(groups)
-    fold = np.random.default_rng(SEED).permutation(len(names)) % N_FOLDS
+    wins = np.bincount(codes, y) > 0
+    lot = np.random.default_rng(SEED).permutation(len(names))
+    dealt = lot[np.argsort(wins[lot], kind="stable")]
+    fold = np.empty(len(names), dtype="int64")
+    fold[dealt] = np.arange(len(names)) % N_FOLDS
     return tuple((np.flatnonzero(fold[codes] != k), np.flatnonzero(fold[codes] == k)) for k in range(N_FOLDS))
