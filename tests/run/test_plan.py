@@ -1,6 +1,7 @@
 """Which notebooks a study needs, in which order, and when a result is still right."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -155,10 +156,10 @@ def test_the_key_depends_on_all_that_matters():
     assert len(set(keys)) == len(keys)
 
 
-def entry(cache: Cache, name: str, text: str = "{}") -> None:
+def entry(cache: Cache, name: str, title: str = "") -> None:
     folder = cache.folder.parent / "made"
     folder.mkdir(parents=True)
-    (folder / "01_a.ipynb").write_text(text)
+    (folder / "01_a.ipynb").write_text(json.dumps({"cells": [], "metadata": {"title": title}}))
     (folder / "metrics.json").write_text("[]")
     cache.put(name, folder, notebook="01_a", seconds=1.5, run="r1")
 
@@ -172,7 +173,7 @@ def test_the_cache_gives_back_what_it_took_and_nothing_damaged(tmp_path):
     (tmp_path / "out").mkdir()
     cache.copy("k", tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["01_a.ipynb"]
-    assert (tmp_path / "out" / "01_a.ipynb").read_text() == "two"
+    assert "two" in (tmp_path / "out" / "01_a.ipynb").read_text()
     (cache.folder / "k" / "01_a.ipynb").write_text("tw")
     assert cache.find("k") is None
 

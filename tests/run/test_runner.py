@@ -6,6 +6,7 @@ import os
 import psutil
 import pytest
 
+from crmlab import project
 from crmlab.run.runner import run_study
 
 
@@ -230,3 +231,51 @@ def test_memory_of_kernels_counts_together(lab):
 
     assert alone > 120
     assert lab.records()[-1]["peak_memory_mb"] > alone + 120
+
+
+ATTACH = """
+from crmlab import project, report
+
+folder = project.data_dir() / "made"
+folder.mkdir(parents=True, exist_ok=True)
+_ = (folder / "scores.csv").write_text("id;p")
+_ = (folder / "log.jsonl").write_text("one line")
+report.attach(folder / "scores.csv", label="Scores to call from")
+report.keep(folder / "log.jsonl")
+"""
+
+
+def test_an_attached_file_stands_beside_the_report_and_is_linked(lab):
+    lab.notebook("01_a", ATTACH)
+    assert lab.crmlab("run", "tiny").returncode == 0
+    assert (lab.folder() / "scores.csv").read_text() == "id;p"
+    page = (lab.folder() / "01_a.html").read_text()
+    assert '<a href="scores.csv" download>scores.csv</a>' in page
+    assert "Scores to call from" in page
+    assert "Kept:" not in page
+
+
+def test_a_notebook_runs_again_when_what_it_left_is_gone(lab):
+    lab.notebook("01_a", ATTACH)
+    run_study("tiny")
+    assert run_study("tiny").outcome == "unchanged"
+    log = project.data_dir() / "made" / "log.jsonl"
+    log.unlink()
+    assert lab.crmlab("run", "tiny").returncode == 0
+    assert len(lab.records()) == 2
+    assert lab.statuses()["01_a"] == "ran"
+    assert log.is_file()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "01_a.ipynb", "absent.csv"])
+def test_what_cannot_be_attached_is_refused(lab, name):
+    code = (
+        "from crmlab import project, report\n"
+        "folder = project.data_dir()\nfolder.mkdir(exist_ok=True)\n"
+        f"_ = (folder / 'metrics.json').write_text('x'), (folder / '01_a.ipynb').write_text('x')\n"
+        f"report.attach(folder / '{name}', label='no')"
+    )
+    lab.notebook("01_a", code)
+    done = lab.crmlab("run", "tiny")
+    assert done.returncode == 1
+    assert "cannot be attached" in done.stderr

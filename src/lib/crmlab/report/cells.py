@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from .attachments import file_html
 from .escape import clean, escape
 from .markdown import Headings, markdown_html, safe_html
 from .opening import facts
@@ -96,7 +97,9 @@ def _place(output: Mapping, block: Block, has_headline: bool, language: str) -> 
         (block.key if has_headline else block.outputs).append(_table(spec, output, language))
     elif (sentence := payload_of(output, "sentence")) is not None:
         block.outputs.append(Markup(f"<p>{escape(sentence.get('sentence', ''))}</p>"))
-    else:
+    elif (file := payload_of(output, "file")) is not None:
+        block.outputs.append(Markup(file_html(file)))
+    elif payload_of(output, "kept") is None:
         block.outputs.append(_foreign(output, language))
 
 

@@ -6,6 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
+from crmlab import project
+from crmlab.report.attachments import kept_of
+
 from .files import publish_folder, write_file
 
 __all__ = ["ENTRIES", "Cache"]
@@ -28,10 +31,14 @@ class Cache:
         self.folder = folder
 
     def find(self, key: str) -> dict | None:
-        """Return the entry of a key (`notebook`, `seconds`, `run`, `files`), or None if it is absent or damaged."""
+        """Return the entry of a key (`notebook`, `seconds`, `run`, `files`, `kept`), or None if absent or damaged.
+
+        An entry whose notebook left something in the data folder (a model, scores) is absent if that is gone.
+        """
         try:
             entry = json.loads((self.folder / key / _ENTRY).read_text(encoding="utf-8"))
             intact = all(_sha256(self.folder / key / name) == sha for name, sha in entry["files"].items())
+            intact = intact and all((project.data_dir() / path).exists() for path in entry["kept"])
         except (OSError, ValueError, KeyError):
             return None
         return entry if intact else None
@@ -39,7 +46,8 @@ class Cache:
     def put(self, key: str, folder: Path, *, notebook: str, seconds: float, run: str) -> None:
         """Take over a folder of finished files under a key, in one step."""
         files = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
-        entry = {"notebook": notebook, "seconds": seconds, "run": run, "files": files}
+        kept = kept_of(json.loads((folder / f"{notebook}.ipynb").read_text(encoding="utf-8")))
+        entry = {"notebook": notebook, "seconds": seconds, "run": run, "files": files, "kept": kept}
         write_file(folder / _ENTRY, json.dumps(entry, indent=1))
         publish_folder(folder, self.folder / key)
 

@@ -6,6 +6,7 @@ timed-out cell as completed; here both become an error output of their cell, so 
 
 import json
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from papermill.execute import ERROR_MARKER_TAG, raise_for_execution_errors  # no
 from traitlets import default  # noqa: E402
 
 from crmlab import report  # noqa: E402
+from crmlab.report.attachments import attachments_of  # noqa: E402
 
 from .files import write_file  # noqa: E402
 from .notebooks import heading_of  # noqa: E402
@@ -234,6 +236,8 @@ def _finish(nb: nbformat.NotebookNode, job: Mapping, *, failed: bool) -> None:
     if not failed:
         metrics = report.metrics_of(nb, notebook=job["name"])
         write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        for name, path in attachments_of(nb).items():
+            shutil.copyfile(path, folder / name)
     (folder / "partial.ipynb").unlink(missing_ok=True)
 
 

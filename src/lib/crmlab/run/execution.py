@@ -29,12 +29,14 @@ class Result:
     seconds : how long its execution took, in this run or in the one that it is reused from.
     reason : why it has this status, when it is not plain.
     files : names of the notebook and the page in the run folder.
+    kept : what it left in the data folder and needs there.
     """
 
     status: str = "not_run"
     seconds: float | None = None
     reason: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
 
 
 class Execution:
@@ -161,7 +163,7 @@ class Execution:
         task = self.tasks[name]
         files = {kind: result.files.get(kind) for kind in ("html", "ipynb")}
         known = {"notebook": name, "title": task.notebook.title, "status": result.status, "seconds": result.seconds}
-        return known | {"reason": result.reason, "key": task.key} | files
+        return known | {"reason": result.reason, "key": task.key, "kept": result.kept} | files
 
     def collect(self) -> list[dict]:
         """Copy finished results into the run folder; return the numbers that they recorded."""
@@ -171,6 +173,7 @@ class Execution:
                 self._cache.copy(self.tasks[name].key, self._folder.temporary)
                 metrics += self._cache.metrics(self.tasks[name].key)
                 result.files = {"ipynb": f"{name}.ipynb", "html": f"{name}.html"}
+                result.kept = self._cache.find(self.tasks[name].key)["kept"]
         return metrics
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crmlab import report
+from crmlab import project, report
 
 from .files import TEMPORARY, holding, publish_folder, write_atomic, write_file
 
@@ -69,15 +69,16 @@ def write_index(reports: Path) -> None:
 
 
 def find_finished(study: Path, keys: dict[str, str]) -> Path | None:
-    """Return the newest finished run of a study whose notebooks had exactly these content keys."""
+    """Return the newest finished run of a study whose notebooks had these content keys and left nothing that is gone."""
     for path in sorted(study.glob("[!.]*/run.json"), reverse=True):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             had = {nb["notebook"]: nb["key"] for nb in record["notebooks"] if nb.get("key")}
-            pages = [path.parent / nb["html"] for nb in record["notebooks"] if nb.get("html")]
+            needed = [path.parent / nb["html"] for nb in record["notebooks"] if nb.get("html")]
+            needed += [project.data_dir() / name for nb in record["notebooks"] for name in nb.get("kept", ())]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if record.get("outcome") == "finished" and had == keys and all(p.is_file() for p in pages):
+        if record.get("outcome") == "finished" and had == keys and all(p.exists() for p in needed):
             return path.parent
     return None
 

@@ -33,7 +33,7 @@ LIBRARIES = (
 """Installed libraries that can change a result or its page."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_FORMAT = 1
+_FORMAT = 2
 
 
 def notebook_key(
