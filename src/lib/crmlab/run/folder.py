@@ -69,7 +69,7 @@ def write_index(reports: Path) -> None:
 
 
 def find_finished(study: Path, keys: dict[str, str]) -> Path | None:
-    """Return the newest finished run of a study whose notebooks had these content keys and left nothing that is gone."""
+    """Return the newest finished run of a study whose notebooks had these keys and left nothing that is gone."""
     for path in sorted(study.glob("[!.]*/run.json"), reverse=True):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
