@@ -5,7 +5,24 @@ Every model takes the frame of `features.build_features` as it is: numbers with 
 
 from .boosting import XGBoostRounds
 from .columns import LevelOneHot, SignedLog
-from .floors import FLOORS, RateTable
+from .floors import FLOORS, BaseRate, OwnerProbability, RateTable, floors_for
+from .odoo import OdooScoring, PlsStage, PlsTable
+from .points_card import PointsCard
 from .recipe import ScoreModel, make_models
 
-__all__ = ["FLOORS", "LevelOneHot", "RateTable", "ScoreModel", "SignedLog", "XGBoostRounds", "make_models"]
+__all__ = [
+    "FLOORS",
+    "BaseRate",
+    "LevelOneHot",
+    "OdooScoring",
+    "OwnerProbability",
+    "PlsStage",
+    "PlsTable",
+    "PointsCard",
+    "RateTable",
+    "ScoreModel",
+    "SignedLog",
+    "XGBoostRounds",
+    "floors_for",
+    "make_models",
+]
