@@ -166,7 +166,7 @@ def _map_of(name: str) -> type:
 def _gathered(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores gathered into at most 500 means of neighbours, and the place of each row: refits then cost little."""
     edges = np.unique(np.quantile(p, np.arange(1, _GATHERED) / _GATHERED))
-    used, code = np.unique(np.searchsorted(edges, p, side="left"), return_inverse=True)
+    code = np.unique(np.searchsorted(edges, p, side="left"), return_inverse=True)[1]
     return np.bincount(code, p) / np.bincount(code), code
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "calibration_error",
     "calibration_table",
     "check_resamples",
+    "equal_bins",
     "lift",
     "lift_table",
     "log_loss",
@@ -87,7 +88,7 @@ def calibration_error(y: np.ndarray, p: np.ndarray, w: np.ndarray | None = None,
     so is its interval.
     """
     w = np.ones(len(y)) if w is None else w
-    code = _equal_bins(p, bins)
+    code = equal_bins(p, bins)
     gap = np.bincount(code, w * (p - y), minlength=bins)
     return float(np.abs(gap).sum() / w.sum())
 
@@ -171,7 +172,7 @@ def calibration_table(y: np.ndarray, p: np.ndarray, *, bins: int = _BINS) -> pd.
     -------
     Frame: predicted, observed, low, high, n; one row per bin that holds rows.
     """
-    code = _equal_bins(p, bins)
+    code = equal_bins(p, bins)
     table = (
         pd.DataFrame({"bin": code, "predicted": p, "observed": y})
         .groupby("bin")
@@ -205,7 +206,8 @@ def _mass_by_score(y: np.ndarray, p: np.ndarray, w: np.ndarray | None) -> tuple[
     return positive, np.add.reduceat(w[order], starts) - positive
 
 
-def _equal_bins(p: np.ndarray, bins: int) -> np.ndarray:
+def equal_bins(p: np.ndarray, bins: int) -> np.ndarray:
+    """Return the bin of each score: up to `bins` bins of about equal numbers of rows; equal scores stay together."""
     edges = np.unique(np.quantile(p, np.arange(1, bins) / bins))
     return np.searchsorted(edges, p, side="left")
 
