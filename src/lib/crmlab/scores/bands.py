@@ -148,7 +148,12 @@ def _part_from_top(p: np.ndarray, parts: int) -> np.ndarray:
 
 
 def band_table(
-    p: np.ndarray, bands: pd.Series, *, y: np.ndarray | None = None, order: tuple[str, ...] = BANDS
+    p: np.ndarray,
+    bands: pd.Series,
+    *,
+    y: np.ndarray | None = None,
+    order: tuple[str, ...] = BANDS,
+    n_closed_won: int = 0,
 ) -> pd.DataFrame:
     """Return the probabilities behind each band, and what share of the outcomes it is expected to hold.
 
@@ -156,6 +161,7 @@ def band_table(
     ----------
     p : (n,) probabilities. bands : (n,) words. y : (n,) outcomes where they are known, as on past rows.
     order : words in the order of reading; `CLOSED_WON` follows where it occurs.
+    n_closed_won : customers who are not among the rows, because nobody scores them; they are counted with `CLOSED_WON`.
 
     Returns
     -------
@@ -166,14 +172,15 @@ def band_table(
     p, bands = check_probabilities(p), pd.Series(np.asarray(bands, dtype=object), dtype="str")
     y = np.full(len(p), np.nan) if y is None else np.asarray(y, dtype=float)
     ranked = bands.isin(order).to_numpy(bool)
-    shown = [*order, *([CLOSED_WON] if (bands == CLOSED_WON).any() else [])]
-    rows = [_band_row(word, (bands == word).fillna(False).to_numpy(bool), p, y, ranked) for word in shown]
+    rows = [_band_row(word, (bands == word).fillna(False).to_numpy(bool), p, y, ranked) for word in order]
+    apart = int((bands == CLOSED_WON).sum()) + n_closed_won
+    rows += [(CLOSED_WON, apart, *[np.nan] * (len(_BAND_COLUMNS) - 2))] if apart else []
     return pd.DataFrame(rows, columns=list(_BAND_COLUMNS)).astype(_BAND_COLUMNS)
 
 
 def _band_row(word: str, here: np.ndarray, p: np.ndarray, y: np.ndarray, ranked: np.ndarray) -> tuple:
     n = int(here.sum())
-    if word == CLOSED_WON or not n:
+    if not n:
         return (word, n, *[np.nan] * (len(_BAND_COLUMNS) - 2))
     known = y[here][~np.isnan(y[here])]
     low, high = share_interval(int(known.sum()), len(known))

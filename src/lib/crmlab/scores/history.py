@@ -280,7 +280,7 @@ def _bytes(values: pd.Series, kind: str) -> bytes:
 
 
 def _header(*values: object) -> str:
-    return "|".join(f"{len(text)}:{text}" for text in map(str, values))
+    return "|".join(f"{len(text)}:{text}" for text in ("NaT" if v is None else str(v) for v in values))
 
 
 def _chained(before: str, header: str, digest: str) -> str:
