@@ -63,11 +63,18 @@ class Log:
         with locked(self.path.with_name(".log.lock")):
             return self._append(kind, plain(content), plain(context))
 
-    def append_once(self, kind: str, content: Mapping[str, object], *, context: Mapping[str, object]) -> Entry:
-        """Write an entry unless one of this kind and content is there; return the one that is there."""
+    def append_once(
+        self, kind: str, content: Mapping[str, object], *, context: Mapping[str, object], only_last: bool = False
+    ) -> Entry:
+        """Write an entry unless one of this kind and content is there; return the one that is there.
+
+        Parameters
+        ----------
+        only_last : look at the last entry of the kind alone, where an entry takes the place of those before it.
+        """
         content = plain(content)
         with locked(self.path.with_name(".log.lock")):
-            known = [e for e in self.entries(kind) if e.content == content]
+            known = [e for e in self.entries(kind)[-only_last:] if e.content == content]
             return known[-1] if known else self._append(kind, content, plain(context))
 
     def entries(self, kind: str | None = None) -> list[Entry]:

@@ -85,15 +85,19 @@ class Registry:
         self.models = self.folder / "models"
         self.log = Log(self.folder / "log.jsonl")
 
-    def published(self) -> PublishedModel | None:
-        """Return the newest publication, or None before the first.
+    def published(self, *, as_of: str | None = None) -> PublishedModel | None:
+        """Return the publication that counts: of the newest data, and of these the last one; None before the first.
+
+        Parameters
+        ----------
+        as_of : ISO date; models of newer data do not count, for nobody had them on that day.
 
         Raises
         ------
         RunError : the log is broken.
         """
-        entries = self.log.entries(PUBLICATION)
-        return self._published(entries[-1]) if entries else None
+        known = [p for p in self.publications() if as_of is None or p.as_of <= as_of]
+        return max(known, key=lambda p: (p.as_of, p.number)) if known else None
 
     def publications(self) -> list[PublishedModel]:
         """Return every publication, oldest first."""
