@@ -10,25 +10,33 @@ from .maps import Beta, Isotonic, Shift, Sigmoid, check_outcomes, check_probabil
 
 __all__ = ["BootstrapInterval", "ScoreInterval", "score_interval"]
 
-_PERIODS = 6
+_PERIODS = 3
 _BANDS = 5
-_FEWEST_CELL = 5.0
-"""Expected converted, and expected other, rows of a cell; cells with fewer say nothing about moves."""
-_GATHERED = 500
+_LEAST_INFORMATION = 2.0
+"""Parts with less (the sum of q(1 - q)) say nothing about moves."""
+_PRIOR_SCALE = 0.5
+_SPREADS = np.linspace(0.0, 2.0, 201)
+"""Standard deviations, in log odds, that are thought possible."""
+_NOTHING = (_SPREADS == 0).astype("float64")
 _GRID = expit(np.linspace(-8.0, 8.0, 161))
+_GATHERED = 500
+"""Most different scores in a refit of the bootstrap."""
+_WIDEST = 100.0
+_HALVINGS = 60
 
 
 class ScoreInterval:
     """Interval of the true conversion share among cases with the same score, in a period that is not yet known.
 
-    Two things make a score wrong, and both are added in log odds. First, the line between scores and outcomes is
-    estimated from a limited number of entities: its covariance, clustered by entity. Second, rates move: the rows are
-    cut into periods and score bands, and what the cells deviate from the line beyond chance, in variance
-    (DerSimonian & Laird 1986), is what the next period will deviate as well. With t quantiles, because there are few
-    cells; as a prediction interval of a random-effects meta-analysis (Higgins, Thompson & Spiegelhalter 2009).
+    Three things make a score wrong, and their variances are added in log odds. The line between scores and outcomes is
+    estimated from a limited number of entities: its covariance, clustered by entity. The truth bends away from a line:
+    what score bands deviate from it beyond chance. And rates move: what periods deviate beyond chance, the next will
+    as well. Deviations are estimated as between studies in a meta-analysis of random effects, with the half-normal
+    prior of scale 0.5 that is recommended for log odds (Röver et al. 2021), because there are few bands and periods,
+    and an estimate of 0 from three periods does not mean that nothing ever moves.
 
     It speaks of cases with the same score together. Single cases differ from each other in what nobody recorded: their
-    own probabilities lie outside more often, and no data can say where.
+    own probabilities lie outside more often, and no data can say which.
 
     Parameters
     ----------
@@ -38,8 +46,9 @@ class ScoreInterval:
     ----------
     coef_ : intercept and slope of the line in log odds, shape (2,).
     covariance_ : of these, shape (2, 2).
-    moved_ : standard deviation of log odds between cells beyond chance.
-    quantile_ : of the t distribution.
+    bent_, moved_ : standard deviation in log odds between score bands and between periods, beyond chance; `moved_` is
+        NaN for undated rows: the interval then holds for the period of the rows, and is too narrow for a later one.
+    low_, high_ : log odds of the ends on a grid of scores, shape (161,).
     """
 
     def __init__(self, level: float = 0.9) -> None:
@@ -54,7 +63,7 @@ class ScoreInterval:
         ----------
         p, y : published probabilities of rows the model had not seen, and outcomes (0 or 1), shape (rows,).
         groups : entity of each row; None means that every row is its own.
-        order : dates or running numbers, old to new; None where nothing is known: only score bands are compared then.
+        order : dates or running numbers, old to new; None where nothing is known.
 
         Raises
         ------
@@ -64,23 +73,25 @@ class ScoreInterval:
         p, y, _ = check_outcomes(p, y)
         groups = _entity_codes(groups, len(p))
         self.coef_, self.covariance_ = _line(logit(p), y, groups)
-        cells = _cells(p, order)
-        deviation, variance = _deviations(expit(_design(p) @ self.coef_), y, cells, groups)
-        self.moved_ = float(np.sqrt(_between(deviation, variance)))
-        self.n_cells_ = len(deviation)
-        self.quantile_ = _t_quantile(self.level, len(deviation) - 2)
+        q = expit(_design(p) @ self.coef_)
+        bent = _between(*_deviations(q, y, _bands(p), groups))
+        moved = _NOTHING if order is None else _between(*_deviations(q, y, _periods(order, len(p)), groups))
+        self.bent_ = float(np.sqrt(bent @ _SPREADS**2))
+        self.moved_ = float("nan") if order is None else float(np.sqrt(moved @ _SPREADS**2))
+        design = _design(_GRID)
+        fixed = np.einsum("ij,jk,ik->i", design, self.covariance_, design) + self.bent_**2
+        half = _half_width(fixed, moved, self.level)
+        self.low_, self.high_ = design @ self.coef_ - half, design @ self.coef_ + half
         return self
 
     def interval(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return low and high of each score, shape (rows,) each; the score itself always lies inside."""
         p = check_probabilities(p)
-        design = _design(p)
-        spread = np.sqrt(np.einsum("ij,jk,ik->i", design, self.covariance_, design) + self.moved_**2)
-        centre, half = design @ self.coef_, self.quantile_ * spread
-        return np.minimum(expit(centre - half), p), np.maximum(expit(centre + half), p)
+        low, high = (expit(np.interp(logit(p), logit(_GRID), ends)) for ends in (self.low_, self.high_))
+        return np.minimum(low, p), np.maximum(high, p)
 
     def __repr__(self) -> str:
-        moved = f", moved={self.moved_:.3g}" if hasattr(self, "moved_") else ""
+        moved = f", bent={self.bent_:.3g}, moved={self.moved_:.3g}" if hasattr(self, "moved_") else ""
         return f"ScoreInterval(level={self.level}{moved})"
 
 
@@ -188,40 +199,49 @@ def _line(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray,
     return coef, bread @ (per_entity.T @ per_entity) @ bread * count / max(count - 1, 1)
 
 
-def _cells(p: np.ndarray, order: np.ndarray | None) -> np.ndarray:
-    """Cell of each row: period (about equal numbers of rows, dates kept together) × score band."""
-    band = np.searchsorted(np.unique(np.quantile(p, np.arange(1, _BANDS) / _BANDS)), p, side="left")
-    if order is None:
-        return band
-    ranks = pd.Series(np.asarray(order)).rank(method="average", pct=True).to_numpy()
-    if np.isnan(ranks).any():
-        raise DataError("`order` must hold a date or number for every row.", found=f"{np.isnan(ranks).sum():,} gaps")
-    period = np.minimum((ranks * _PERIODS).astype(int), _PERIODS - 1)
-    return period * _BANDS + band
+def _bands(p: np.ndarray) -> np.ndarray:
+    """Score band of each row, bands of about equal numbers of rows."""
+    return np.searchsorted(np.unique(np.quantile(p, np.arange(1, _BANDS) / _BANDS)), p, side="left")
 
 
-def _deviations(q: np.ndarray, y: np.ndarray, cells: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds by which the outcomes of each cell deviate from `q`, and the variance of that by chance."""
-    information = np.bincount(cells, q * (1 - q))
-    expected, rows = np.bincount(cells, q), np.bincount(cells)
-    used = np.minimum(expected, rows - expected) >= _FEWEST_CELL
-    pair = pd.DataFrame({"cell": cells, "group": groups, "residual": y - q}).groupby(["cell", "group"])["residual"]
-    squared = pair.sum().pow(2).groupby("cell").sum().reindex(range(len(rows)), fill_value=0.0).to_numpy()
+def _periods(order: np.ndarray, rows: int) -> np.ndarray:
+    """Period of each row: about equal numbers of rows, rows of one date together."""
+    rank = pd.Series(np.asarray(order)).rank(method="average", pct=True).to_numpy()
+    if len(rank) != rows or np.isnan(rank).any():
+        raise DataError(
+            "`order` must hold a date or number for every row.",
+            found=f"{len(rank):,} values for {rows:,} rows, {int(np.isnan(rank).sum()):,} of them missing",
+        )
+    return np.minimum((rank * _PERIODS).astype(int), _PERIODS - 1)
+
+
+def _deviations(q: np.ndarray, y: np.ndarray, part: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log odds by which the outcomes of each part deviate from `q`, and the variance of that by chance."""
+    information = np.bincount(part, q * (1 - q))
+    summed = pd.Series(y - q).groupby([groups, part]).sum()
+    squared = np.bincount(summed.index.get_level_values(1), summed.to_numpy() ** 2, minlength=len(information))
+    used = information > _LEAST_INFORMATION
     # Chance is at least that of independent rows: few entities can agree by luck.
     chance = np.maximum(squared, information)[used]
-    return np.bincount(cells, y - q)[used] / information[used], chance / information[used] ** 2
+    return np.bincount(part, y - q)[used] / information[used], chance / information[used] ** 2
 
 
-def _between(deviation: np.ndarray, variance: np.ndarray) -> float:
-    """Variance between cells beyond chance (DerSimonian & Laird 1986), around 0; 0 where chance explains all."""
-    if len(deviation) < 2:
-        return 0.0
-    weight = 1 / variance
-    excess = weight @ deviation**2 - len(deviation)
-    return max(0.0, float(excess / weight.sum()))
+def _between(deviation: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Posterior weights of `_SPREADS`, the standard deviation between parts beyond chance."""
+    total = variance[None, :] + _SPREADS[:, None] ** 2
+    log_posterior = -0.5 * (deviation**2 / total + np.log(total)).sum(axis=1) - 0.5 * (_SPREADS / _PRIOR_SCALE) ** 2
+    weight = np.exp(log_posterior - log_posterior.max())
+    return weight / weight.sum()
 
 
-def _t_quantile(level: float, freedom: int) -> float:
-    from scipy.stats import t
+def _half_width(fixed: np.ndarray, moved: np.ndarray, level: float) -> np.ndarray:
+    """Half width that holds `level` of a normal variable whose variance is `fixed` plus an uncertain `_SPREADS`²."""
+    from scipy.special import ndtr
 
-    return float(t.ppf((1 + level) / 2, max(freedom, 3)))
+    deviation = np.sqrt(fixed[:, None] + _SPREADS**2)
+    low, high = np.zeros(len(fixed)), np.full(len(fixed), _WIDEST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        short = (2 * ndtr(middle[:, None] / deviation) - 1) @ moved < level
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return high
