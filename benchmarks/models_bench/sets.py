@@ -347,17 +347,25 @@ def _of_a_crm(
         crm, entity=entity, label=label, as_of=as_of, horizon_days=horizon_days, every=every
     )
     rows = rows[rows["mature"].to_numpy()].reset_index(drop=True)
-    order = rows["as_of"].to_numpy()
+    order, ids = rows["as_of"].to_numpy(), rows[f"{entity}_id"].to_numpy(dtype="object")
     return BenchmarkSet(
         name,
         protocol,
         _columns(features.build_features(crm, rows)),
         _zero_one(rows["label"]),
-        rows[f"{entity}_id"].to_numpy(dtype="object"),
+        ids,
         _oldest_newest(order, gap_days=horizon_days),
         order,
         horizon_days,
+        _truth(crm, entity, ids, order, horizon_days),
     )
+
+
+def _truth(crm: object, entity: str, ids: np.ndarray, order: np.ndarray, horizon_days: int) -> np.ndarray | None:
+    if crm.truth is None:
+        return None
+    ask = crm.truth.p_convert if entity == "lead" else crm.truth.p_win
+    return ask(ids, order, horizon_days=horizon_days)
 
 
 SETS: dict[str, Callable[[Path], BenchmarkSet]] = {
