@@ -74,7 +74,8 @@ class Log:
         """
         content = plain(content)
         with locked(self.path.with_name(".log.lock")):
-            known = [e for e in self.entries(kind)[-only_last:] if e.content == content]
+            known = self.entries(kind)
+            known = [e for e in (known[-1:] if only_last else known) if e.content == content]
             return known[-1] if known else self._append(kind, content, plain(context))
 
     def entries(self, kind: str | None = None) -> list[Entry]:
