@@ -13,7 +13,7 @@ from scipy.special import expit
 from crmlab.models.blend import logit
 from crmlab.schema import RunError
 
-__all__ = ["add_up", "log_odds", "points_of", "through_calibration", "to_log_odds"]
+__all__ = ["add_up", "log_odds", "points_of", "share_out", "through_calibration", "to_log_odds"]
 
 _CLIP = 1e-12
 _CLOSE = 1e-6
@@ -54,6 +54,11 @@ def add_up(base: float, values: np.ndarray, total: np.ndarray, *, check: bool = 
     return values + rest[:, None] * _shares(values)
 
 
+def share_out(values: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return `values` with the rest of each row shared out by size, so that its sum is `total`."""
+    return values + (total - values.sum(axis=1))[:, None] * _shares(values)
+
+
 def to_log_odds(base: float, values: np.ndarray) -> tuple[float, np.ndarray]:
     """Return contributions to a probability as contributions to its log odds, and the base likewise."""
     p = base + values.sum(axis=1)
@@ -68,7 +73,7 @@ def points_of(base: float, values: np.ndarray) -> np.ndarray:
     p, start = expit(total), float(expit(base))
     factor = _secant(total, base, p, start, lambda middle: expit(middle) * expit(-middle))
     points = values * factor[:, None]
-    return points + ((p - start) - points.sum(axis=1))[:, None] * _shares(points)
+    return share_out(points, p - start)
 
 
 def through_calibration(
