@@ -6,14 +6,17 @@ import pytest
 
 from crmlab.crm import Crm
 from crmlab.evaluation import (
+    BLEND,
     ORACLE,
     choose_split,
     compare_models,
     entry_order,
+    random_claims,
     share_of_way,
     split_gap,
 )
 from crmlab.metrics import log_loss
+from crmlab.models import RateTable
 from crmlab.schema import NotEnoughEvidence
 from crmlab.splits import random_split, temporal_split
 from crmlab.store import Store
@@ -41,7 +44,8 @@ def comparison():
 
 def test_every_model_is_measured_on_the_test_rows(comparison):
     assert set(comparison.metrics["model"]) == {
-        "base rate", "source table", "logistic regression", "random forest", "XGBoost", ORACLE,
+        "base rate", "source table", "Odoo's method", "points card",
+        "logistic regression", "random forest", "XGBoost", BLEND, ORACLE,
     }  # fmt: skip
     assert (comparison.metrics["n"] == len(comparison.split.test)).all()
     stated = comparison.value("log loss", "XGBoost")["value"]
@@ -58,7 +62,7 @@ def test_order_of_floor_model_and_oracle(comparison):
 
 def test_learned_model_beats_both_floors(comparison):
     floors = comparison.against_floors(n_bootstrap=100, seed=1)
-    assert floors["floor"].tolist() == ["base rate", "source table"]
+    assert floors["model"].tolist() == ["base rate", "source table", "Odoo's method"]
     assert floors["beaten"].all()
 
 
@@ -93,10 +97,10 @@ def test_shuffled_labels_do_not_beat_the_base_rate():
 def test_random_split_gap_is_random_minus_honest(comparison):
     features, rows, p = world()
     lot = random_split(rows, test_share=0.3, seed=1)
-    claimed = compare_models(features, rows, lot, order=rows["as_of"], n_bootstrap=20, seed=1, oracle=p)
+    claimed = random_claims(features, rows, lot, order=rows["as_of"], n_bootstrap=20, seed=1, oracle=p)
     gap = split_gap(comparison, claimed)
     assert (gap["difference"] == gap["random"] - gap["honest"]).all()
-    assert len(gap) == len(comparison.metrics)
+    assert set(gap["model"]) == {"base rate", "logistic regression", "XGBoost", ORACLE}
 
 
 def test_constant_features_and_an_unfinished_season_are_not_learned():
@@ -119,7 +123,7 @@ def test_order_of_entry_is_the_running_number_without_dates(tmp_path):
     leads = pd.DataFrame({"lead_id": ["a", "b", "c"], "status": "new", "sequence": [30.0, 10.0, 20.0]})
     rows = pd.DataFrame({"lead_id": ["c", "a", "b"], "as_of": pd.to_datetime([None] * 3)})
     assert entry_order(crm_of(tmp_path, leads), rows).tolist() == [20, 30, 10]
-    with pytest.raises(NotEnoughEvidence, match="in which order its leads came"):
+    with pytest.raises(NotEnoughEvidence, match="in which order its records came"):
         entry_order(crm_of(tmp_path, leads.assign(sequence=[1.0, None, 2.0])), rows)
 
 
@@ -139,3 +143,26 @@ def test_static_study_is_split_by_order_without_a_gap(tmp_path):
         choose_split(crm, rows, label="final_status", test_share=0.3, horizon_days=0)
     split = choose_split(crm, rows, label="final_status", test_share=0.45, horizon_days=0)
     assert split.test.tolist() == list(range(110, 200))
+
+
+def test_a_floor_as_good_inside_training_is_kept_instead_of_the_blend():
+    features, rows, _ = world(500, signal=0.0)
+    rows["label"] = np.random.default_rng(2).random(500) < 0.3
+    split = temporal_split(rows, test_share=0.3, gap_days=10)
+    result = compare_models(features, rows, split, order=rows["as_of"], n_bootstrap=20, seed=1)
+    inner = result.inner.set_index("model")["inner log loss"]
+    assert inner[result.chosen] == inner[[BLEND, *result.floors]].min()
+
+
+def test_extra_models_are_shown_and_never_chosen():
+    features, rows, p = world(500)
+    split = temporal_split(rows, test_share=0.3, gap_days=10)
+
+    class Truth(RateTable):
+        def predict_proba(self, X):
+            return np.column_stack([1 - p[X.index], p[X.index]])
+
+    setup = {"order": rows["as_of"], "n_bootstrap": 20, "seed": 1}
+    result = compare_models(features, rows, split, extra={"truth": Truth}, **setup)
+    assert result.summary()["model"].iloc[0] == "truth"
+    assert result.chosen != "truth"

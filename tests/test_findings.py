@@ -9,6 +9,7 @@ from crmlab.evaluation import ORACLE, Comparison
 from crmlab.leakage import LeakVerdict, leak_verdict
 from crmlab.metrics import METRICS, bootstrap_metrics
 from crmlab.quality.problems import PROBLEMS
+from crmlab.snapshots import Question
 from crmlab.splits import Split
 
 
@@ -29,12 +30,13 @@ def comparison(chosen: str = "XGBoost", *, spread: float = 1.0, level: float = 0
     metrics = bootstrap_metrics(y, p, groups, reference="base rate", n=50, seed=0)
     split = Split("temporal", np.arange(10), np.arange(1000))
     inner = pd.DataFrame({"model": list(p), "inner log loss": 1.0})
-    return Comparison(split, y, groups, p, metrics, inner, chosen)
+    return Comparison(split, y, groups, p, metrics, ("base rate", "source table"), inner, chosen)
 
 
 def verdict(made: Comparison, label: str = "within_horizon") -> findings.Finding:
     floors = made.against_floors(n_bootstrap=50, seed=0)
-    return findings.model_finding(made, floors, outcome="conversion within 90 days", label=label)
+    horizon = 90 if label == "within_horizon" else 0
+    return findings.model_finding(made, floors, question=Question("demo", "lead", label, horizon, "weekly"))
 
 
 def test_a_calibrated_model_that_beats_the_floors_is_good_news():
@@ -42,7 +44,7 @@ def test_a_calibrated_model_that_beats_the_floors_is_good_news():
     assert found.tone == "good"
     assert "better than every floor" in found.sentence
     assert "Its best-scored tenth holds 18\N{NO-BREAK SPACE}% of the conversions" in found.sentence
-    assert found.sentence.startswith("XGBoost predicts conversion within 90 days of newer leads with log loss 0.")
+    assert found.sentence.startswith("The XGBoost predicts conversion within 90 days of newer leads with log loss 0.")
 
 
 def test_a_model_of_the_final_status_is_an_upper_bound():
@@ -52,7 +54,7 @@ def test_a_model_of_the_final_status_is_an_upper_bound():
 
 
 def test_date_finding_counts_what_is_censored_and_says_what_missing_dates_cost():
-    rows = pd.DataFrame({"mature": [True] * 1200 + [False] * 3})
+    rows = pd.DataFrame({"lead_id": range(1203), "mature": [True] * 1200 + [False] * 3})
     assert findings.date_finding(rows, label="within_horizon").sentence.startswith(
         "1,200 rows have a settled label; 3 more"
     )
@@ -98,9 +100,11 @@ def test_oracle_finding_with_and_without_a_known_truth():
 
 
 def test_lift_finding_says_what_the_best_tenth_holds():
-    found = findings.lift_finding(comparison(spread=2.0))  # it knows the outcomes: all of its best tenth converted
+    found = findings.lift_finding(
+        comparison(spread=2.0), entity="lead"
+    )  # it knows the outcomes: all of its best tenth converted
     assert found.tone == "good"
-    assert "The best-scored tenth of XGBoost holds 40\N{NO-BREAK SPACE}% of the conversions" in found.sentence
+    assert "The best-scored tenth of the XGBoost holds 40\N{NO-BREAK SPACE}% of the conversions" in found.sentence
 
 
 def leaks(changed: int = 0, *, dated: bool = True, doubtful: int = 0) -> LeakVerdict:
@@ -137,7 +141,7 @@ def test_leak_finding_asks_for_a_look_at_what_is_doubtful():
 
 def test_recorded_leaks_count_plants_and_not_the_comparison(monkeypatch):
     told = {}
-    monkeypatch.setattr(findings, "record", lambda name, value, **rest: told.update({name: value}))
+    monkeypatch.setattr(findings.evidence, "record", lambda name, value, **rest: told.update({name: value}))
     planted = pd.DataFrame({"plant": ["a", "b", "no plant"], "named_by": ["truncation", "nobody", "nobody"]})
     findings.record_leaks(leaks(), planted)
     assert told == {"leaks": 0, "values_checked": 500, "planted_leaks_named": 0.5}

@@ -95,13 +95,13 @@ def test_too_few_outcomes_names_side_and_counts():
     split = temporal_split(rows, test_share=0.3, gap_days=0)
     with pytest.raises(NotEnoughEvidence, match=r"Too few outcomes to train on.*at least 40") as error:
         check_enough(rows, split)
-    assert "3 converted and 4 others in the train part" in str(error.value)
+    assert "3 that converted and 4 others in the train part" in str(error.value)
     check_enough(rows, split, minimum=1)
 
 
 def test_leads_are_counted_once_however_often_they_were_looked_at():
     rows = pd.concat([snapshots(4)] * 30, ignore_index=True)
-    with pytest.raises(NotEnoughEvidence, match="2 converted and 2 others"):
+    with pytest.raises(NotEnoughEvidence, match="2 that converted and 2 others"):
         check_enough(rows, random_split(rows, test_share=0.3, seed=0))
 
 

@@ -13,17 +13,19 @@ from crmlab.evaluation import (
     compare_models,
     entry_order,
     oracle_probabilities,
+    random_claims,
     share_of_way,
 )
 from crmlab.features import build_features
 from crmlab.findings import model_finding
-from crmlab.snapshots import build_snapshots
+from crmlab.snapshots import Question, build_snapshots
 from crmlab.splits import random_split
 from crmlab.store import Store
 
 pytestmark = pytest.mark.truth
 
 AS_OF, HORIZON, SEED = "2025-01-06", 90, 11
+QUESTION = Question("demo", "lead", "within_horizon", HORIZON, "monthly")
 MARGIN = 0.55
 """Least share of the way from the base rate to the oracle that the chosen model must come; 0.5 would be half-way."""
 
@@ -63,7 +65,7 @@ def test_it_beats_both_floors_with_its_whole_interval_and_is_calibrated(honest):
     floors = honest.against_floors(n_bootstrap=200, seed=SEED)
     assert floors["beaten"].all()
     assert honest.value("calibration error")["value"] < 0.05
-    assert model_finding(honest, floors, outcome="conversion", label="within_horizon").tone == "good"
+    assert model_finding(honest, floors, question=QUESTION).tone == "good"
 
 
 def test_nothing_beats_the_oracle_out_of_time(honest):
@@ -79,13 +81,13 @@ def test_shuffled_labels_do_not_beat_the_base_rate(study):
     spoiled = rows.assign(label=label, mature=label.notna())
     result = compare(study, spoiled)
     assert result.value("log loss")["difference_high"] >= 0
-    finding = model_finding(
-        result, result.against_floors(n_bootstrap=100, seed=SEED), outcome="conversion", label="within_horizon"
-    )
+    finding = model_finding(result, result.against_floors(n_bootstrap=100, seed=SEED), question=QUESTION)
     assert finding.tone == "caution"
 
 
 def test_a_random_split_claims_more_than_is_true(study, honest):
     _, rows, _ = study
-    claimed = compare(study, rows, random_split(rows, test_share=0.3, seed=SEED))
+    crm, _, features = study
+    lot, oracle = random_split(rows, test_share=0.3, seed=SEED), oracle_probabilities(crm, rows, horizon_days=HORIZON)
+    claimed = random_claims(features, rows, lot, order=entry_order(crm, rows), n_bootstrap=50, seed=SEED, oracle=oracle)
     assert share_of_way(claimed, "XGBoost") > share_of_way(honest, "XGBoost")

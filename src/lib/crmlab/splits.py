@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crmlab.schema import DataError, NotEnoughEvidence, ParameterError
+from crmlab.schema import ENTITY_KEYS, DataError, NotEnoughEvidence, ParameterError
+from crmlab.snapshots import entity_of, nouns_of
 
 __all__ = [
     "MIN_OUTCOMES",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 MIN_OUTCOMES = 40
-"""Fewest converted, and fewest not converted, leads on either side of a split (Dynamics 365 asks for the same)."""
+"""Fewest entities with the outcome, and fewest without, on either side of a split (as Dynamics 365 asks)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Split:
     gap_days: int = 0
 
     def table(self, snapshots: pd.DataFrame) -> pd.DataFrame:
-        """Return one row per part: from, to, rows, leads, converted rows and their share."""
+        """Return one row per part: from, to, rows, entities, rows with the outcome and their share."""
         mature = snapshots["mature"].to_numpy()
         neither = np.setdiff1d(np.flatnonzero(mature), np.concatenate([self.train, self.test]))
         parts = {"train": self.train, "gap (not used)": neither, "test": self.test}
@@ -83,7 +84,7 @@ def temporal_split(snapshots: pd.DataFrame, *, test_share: float, gap_days: int)
 
 
 def ordered_split(snapshots: pd.DataFrame, order: pd.Series, *, test_share: float) -> Split:
-    """Split one-row-per-lead snapshots by order of entry (a date or a running number): the newest are tested.
+    """Split snapshots with one row per entity by order of entry (a date or a running number): the newest are tested.
 
     There is no gap, because nobody knows when these labels were settled; the report has to say so.
     """
@@ -104,20 +105,23 @@ def random_split(snapshots: pd.DataFrame, *, test_share: float, seed: int) -> Sp
 
 
 def check_enough(snapshots: pd.DataFrame, split: Split, *, minimum: int = MIN_OUTCOMES) -> None:
-    """Check that both sides hold enough leads that converted and enough that did not.
+    """Check that both sides hold enough entities with the outcome and enough without.
 
     Raises
     ------
     NotEnoughEvidence : a side holds fewer than `minimum` of either.
     """
+    entity = entity_of(snapshots)
+    key, nouns = ENTITY_KEYS[entity], nouns_of(entity)
     for side, rows in (("train", split.train), ("test", split.test)):
         part = snapshots.iloc[rows]
-        converted = part.loc[part["label"].eq(True), "lead_id"].nunique()
-        others = part.loc[part["label"].eq(False), "lead_id"].nunique()
-        if min(converted, others) < minimum:
+        with_outcome = part.loc[part["label"].eq(True), key].nunique()
+        others = part.loc[part["label"].eq(False), key].nunique()
+        if min(with_outcome, others) < minimum:
             raise NotEnoughEvidence(
-                f"Too few outcomes to {side} on: at least {minimum} converted and {minimum} other leads are needed.",
-                found=f"{converted} converted and {others} others in the {side} part",
+                f"Too few outcomes to {side} on: at least {minimum} {nouns.many} that {nouns.did} and {minimum} others "
+                f"are needed.",
+                found=f"{with_outcome} that {nouns.did} and {others} others in the {side} part",
                 remedy="bring more history, choose a shorter `horizon_days` or a larger share for that part.",
             )
 
@@ -127,14 +131,15 @@ def check_split(snapshots: pd.DataFrame, split: Split, *, horizon_days: int) -> 
 
     Raises
     ------
-    DataError : a (lead, as_of) stands twice, a row without a mature label is used, a row is on both sides, or a
+    DataError : an (entity, as_of) stands twice, a row without a mature label is used, a row is on both sides, or a
         training label was settled after the test began.
     """
+    key = ENTITY_KEYS[entity_of(snapshots)]
     used = np.concatenate([split.train, split.test])
     train = snapshots.iloc[split.train]
     settled = train["as_of"] + pd.Timedelta(days=horizon_days)
     laws = {
-        "one row per lead and date": not snapshots.duplicated(["lead_id", "as_of"]).any(),
+        "one row per entity and date": not snapshots.duplicated([key, "as_of"]).any(),
         "no row is on both sides": len(np.unique(used)) == len(used),
         "every row used has a mature label": bool(snapshots["mature"].to_numpy()[used].all()),
         "training labels were settled before the test began": split.test_start is pd.NaT
@@ -146,13 +151,15 @@ def check_split(snapshots: pd.DataFrame, split: Split, *, horizon_days: int) -> 
 
 
 def _part_row(name: str, rows: pd.DataFrame) -> dict[str, object]:
+    entity = entity_of(rows)
+    nouns = nouns_of(entity)
     return {
         "part": name,
         "from": rows["as_of"].min(),
         "to": rows["as_of"].max(),
         "rows": len(rows),
-        "leads": rows["lead_id"].nunique(),
-        "converted": int(rows["label"].sum()),
+        nouns.many: rows[ENTITY_KEYS[entity]].nunique(),
+        nouns.did: int(rows["label"].sum()),
         "share": float(rows["label"].astype("float64").mean()) if len(rows) else np.nan,
     }
 

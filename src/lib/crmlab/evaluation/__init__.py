@@ -1,23 +1,29 @@
 """Models on a split: fitted on the past, chosen inside it, measured on what came after, and what they are worth."""
 
 from .comparison import (
+    BLEND,
     ORACLE,
     Comparison,
     choose_split,
     compare_models,
     entry_order,
+    learnable,
     oracle_probabilities,
+    random_claims,
     share_of_way,
     split_gap,
 )
 
 __all__ = [
+    "BLEND",
     "ORACLE",
     "Comparison",
     "choose_split",
     "compare_models",
     "entry_order",
+    "learnable",
     "oracle_probabilities",
+    "random_claims",
     "share_of_way",
     "split_gap",
 ]

@@ -1,5 +1,6 @@
 """Models on a split: fitted on the past, chosen inside it, measured on what came after."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,23 +8,33 @@ import pandas as pd
 
 from crmlab.crm import Crm
 from crmlab.metrics import METRICS, bootstrap_metrics, calibration_table, lift_table, log_loss, log_loss_difference
-from crmlab.models import FLOORS, make_models
-from crmlab.schema import NotEnoughEvidence
-from crmlab.splits import Split, check_enough, ordered_split, random_split, temporal_split
+from crmlab.models import ScoreModel, floors_for, make_models
+from crmlab.models.contract import fit_in_context
+from crmlab.models.folds import inner_folds
+from crmlab.schema import ENTITY_KEYS, NotEnoughEvidence
+from crmlab.snapshots import entity_of
+from crmlab.splits import Split, check_enough, ordered_split, temporal_split
 
 __all__ = [
+    "BLEND",
     "ORACLE",
     "Comparison",
     "choose_split",
     "compare_models",
+    "entry_order",
+    "learnable",
     "oracle_probabilities",
+    "random_claims",
     "share_of_way",
     "split_gap",
 ]
 
+BLEND = "blend"
+CARD = "points card"
+"""Learned, so no floor; shown because whoever starts simple starts there."""
 ORACLE = "oracle (true probability)"
-_INNER_SHARE = 0.3
-_INNER_OUTCOMES = 10
+_CLAIMED = ("logistic regression", "XGBoost")
+"""Models fitted again on a random split: enough to see what it would have claimed."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,14 @@ class Comparison:
     ----------
     split : rows trained and tested on.
     y : outcomes of the test rows, 0 or 1.
-    groups : lead of each test row.
+    groups : entity of each test row.
     predictions : model → probabilities of the test rows; the oracle is among them where the truth is known.
     metrics : tidy frame of `bootstrap_metrics`, differences from the base rate.
-    inner : model and its log loss on the newest part of the training rows, which decides; empty where it did not.
-    chosen : the model with the lowest inner log loss, or the one chosen elsewhere.
+    floors : names of the models that need no learning, or hardly any.
+    inner : model and its log loss on inner rows of the training part, which decides; empty where it did not.
+    chosen : the blend, or the floor that it does not beat inside the training rows.
+    model : the fitted default recipe, or None.
+    estimators : model → fitted estimator, of all that were fitted here.
     """
 
     split: Split
@@ -46,8 +60,11 @@ class Comparison:
     groups: np.ndarray
     predictions: dict[str, np.ndarray]
     metrics: pd.DataFrame
+    floors: tuple[str, ...]
     inner: pd.DataFrame
     chosen: str
+    model: ScoreModel | None = None
+    estimators: Mapping[str, object] | None = None
 
     def value(self, metric: str, model: str | None = None) -> pd.Series:
         """Return the row of one metric and model (the chosen one unless told): value, low, high, difference, …"""
@@ -61,26 +78,30 @@ class Comparison:
         wide = self.metrics.assign(estimate=list(estimates)).pivot(index="model", columns="metric", values="estimate")
         return wide.loc[order, list(METRICS)].rename_axis(columns=None).reset_index()
 
-    def against_floors(self, *, n_bootstrap: int, seed: int) -> pd.DataFrame:
-        """Return how much lower the chosen model's log loss is than each floor's, on the same test rows.
+    def against(self, others: tuple[str, ...], *, n_bootstrap: int, seed: int) -> pd.DataFrame:
+        """Return how much lower the chosen model's log loss is than each other's, on the same test rows.
 
         Returns
         -------
-        Frame: floor, difference (value, low, high; negative is better), beaten (the whole interval is below zero).
+        Frame: model, difference (value, low, high; negative is better), beaten (the whole interval is below zero).
         """
         rows = []
-        for floor in (f for f in FLOORS if f != self.chosen):
-            pair = (self.y, self.predictions[self.chosen], self.predictions[floor], self.groups)
+        for other in (m for m in others if m != self.chosen):
+            pair = (self.y, self.predictions[self.chosen], self.predictions[other], self.groups)
             estimate = log_loss_difference(*pair, n=n_bootstrap, seed=seed)
-            rows.append((floor, estimate, estimate[2] < 0))
-        return pd.DataFrame(rows, columns=["floor", "difference", "beaten"])
+            rows.append((other, estimate, estimate[2] < 0))
+        return pd.DataFrame(rows, columns=["model", "difference", "beaten"])
+
+    def against_floors(self, *, n_bootstrap: int, seed: int) -> pd.DataFrame:
+        """Return `against` for every floor."""
+        return self.against(self.floors, n_bootstrap=n_bootstrap, seed=seed)
 
     def calibration(self, model: str | None = None) -> pd.DataFrame:
         """Return predicted against observed shares of one model on the test rows."""
         return calibration_table(self.y, self.predictions[model or self.chosen])
 
     def lifts(self, model: str | None = None) -> pd.DataFrame:
-        """Return lift and captured conversions of the top shares of one model."""
+        """Return lift and captured outcomes of the top shares of one model."""
         return lift_table(self.y, self.predictions[model or self.chosen])
 
 
@@ -110,34 +131,65 @@ def compare_models(
     n_bootstrap: int,
     seed: int,
     oracle: np.ndarray | None = None,
-    chosen: str = "",
+    extra: Mapping[str, Callable[[], object]] | None = None,
 ) -> Comparison:
     """Fit every model on the training rows and measure it on the test rows.
 
-    The choice is made inside the training rows: all models are first fitted on their older part and measured on their
-    newer part. The test rows decide nothing.
+    The choice is made inside the training rows: the default recipe learns there what its members are worth, and is
+    given up for a floor that predicts inner rows better. The test rows decide nothing.
 
     Parameters
     ----------
-    features, snapshots : row for row the same (lead, as_of).
+    features, snapshots : row for row the same (entity, as_of).
     order : what puts the rows in order from old to new (see `entry_order`).
-    n_bootstrap : resamples of leads for the intervals.
+    n_bootstrap : resamples of entities for the intervals.
     oracle : true probabilities, row for row, where they are known.
-    chosen : a choice made elsewhere; nothing is chosen here then.
+    extra : more models to show, name → maker; they are never chosen.
     """
-    features = features[_learnable(features.iloc[split.train])]
-    models = make_models(features, seed=seed)
-    labels = snapshots["label"].astype("float64").to_numpy()
-    bench = _Bench(features, labels, snapshots.assign(order=order), split, seed)
-    inner = bench.inner_losses({} if chosen else models)
-    predictions = {name: bench.fit_predict(make(), split.train, split.test) for name, make in models.items()}
+    bench = _Bench(features, snapshots, order.to_numpy(), split, seed)
+    model = bench.fit(ScoreModel(seed=seed))
+    makers = floors_for(bench.X_train)
+    cards = {name: makers.pop(name) for name in (CARD,) if name in makers}
+    floors = {name: bench.fit(make()) for name, make in makers.items()}
+    others = {name: bench.fit(make()) for name, make in (cards | dict(extra or {})).items()}
+    predictions = {name: bench.predict(estimator) for name, estimator in floors.items()}
+    predictions |= model.member_probabilities(bench.X_test)
+    predictions |= {name: bench.predict(estimator) for name, estimator in others.items()}
+    predictions[BLEND] = bench.predict(model)
     if oracle is not None:
         predictions[ORACLE] = oracle[split.test]
-    y = labels[split.test]
-    groups = snapshots["lead_id"].to_numpy()[split.test]
-    metrics = bootstrap_metrics(y, predictions, groups, reference="base rate", n=n_bootstrap, seed=seed)
-    chosen = chosen or inner.sort_values("inner log loss", kind="stable")["model"].iloc[0]
-    return Comparison(split, y, groups, predictions, metrics, inner, chosen)
+    metrics = bootstrap_metrics(
+        bench.y_test, predictions, bench.groups_test, reference="base rate", n=n_bootstrap, seed=seed
+    )
+    inner = pd.concat([model.inner_, bench.inner_losses(makers, skip=set(model.inner_["model"]))], ignore_index=True)
+    chosen = _choose(inner, tuple(floors))
+    return Comparison(
+        split, bench.y_test, bench.groups_test, predictions, metrics, tuple(floors), inner, chosen, model,
+        floors | others | {BLEND: model},
+    )  # fmt: skip
+
+
+def random_claims(
+    features: pd.DataFrame,
+    snapshots: pd.DataFrame,
+    split: Split,
+    *,
+    order: pd.Series,
+    n_bootstrap: int,
+    seed: int,
+    oracle: np.ndarray | None = None,
+) -> Comparison:
+    """Return what a random split would have claimed for a few models (see `splits.random_split`)."""
+    bench = _Bench(features, snapshots, order.to_numpy(), split, seed)
+    makers = make_models(bench.X_train, seed=seed)
+    names = ("base rate", *_CLAIMED)
+    predictions = {name: bench.predict(makers[name]().fit(bench.X_train, bench.y_train)) for name in names}
+    if oracle is not None:
+        predictions[ORACLE] = oracle[split.test]
+    pair = (bench.y_test, predictions, bench.groups_test)
+    metrics = bootstrap_metrics(*pair, reference="base rate", n=n_bootstrap, seed=seed)
+    empty = pd.DataFrame({"model": [], "inner log loss": []})
+    return Comparison(split, bench.y_test, bench.groups_test, predictions, metrics, ("base rate",), empty, _CLAIMED[-1])
 
 
 def entry_order(crm: Crm, snapshots: pd.DataFrame) -> pd.Series:
@@ -145,26 +197,31 @@ def entry_order(crm: Crm, snapshots: pd.DataFrame) -> pd.Series:
 
     Raises
     ------
-    NotEnoughEvidence : the source knows neither for every lead.
+    NotEnoughEvidence : the source knows neither for every row.
     """
     if snapshots["as_of"].notna().all():
         return snapshots["as_of"]
-    leads = crm["leads"][["lead_id", "sequence"]]
-    order = snapshots[["lead_id"]].merge(leads, on="lead_id", how="left", validate="m:1")["sequence"]
-    if order.isna().any():
-        raise NotEnoughEvidence(
-            "The source does not say in which order its leads came, so no model can be tested on newer leads.",
-            found=f"neither `created_at` nor `sequence` is filled on {int(order.isna().sum()):,} leads",
-            remedy="map one of them; a running number of the records serves as `sequence`.",
-        )
-    return order.set_axis(snapshots.index)
+    if entity_of(snapshots) == "lead":
+        leads = crm["leads"][["lead_id", "sequence"]]
+        order = snapshots[["lead_id"]].merge(leads, on="lead_id", how="left", validate="m:1")["sequence"]
+        if order.notna().all():
+            return order.set_axis(snapshots.index)
+    raise NotEnoughEvidence(
+        "The source does not say in which order its records came, so no model can be tested on newer ones.",
+        found=f"neither `created_at` nor `sequence` is filled on all of {len(snapshots):,} rows",
+        remedy="map one of them; a running number of the records serves as `sequence`.",
+    )
 
 
 def oracle_probabilities(crm: Crm, snapshots: pd.DataFrame, *, horizon_days: int) -> np.ndarray | None:
     """Return the true probability of each row, or None where the truth is not known."""
-    if crm.truth is None:
+    entity = entity_of(snapshots)
+    known = {"lead": "p_convert", "opportunity": "p_win", "account": "p_churn"}
+    if crm.truth is None or entity not in known:
         return None
-    return crm.truth.p_convert(snapshots["lead_id"], snapshots["as_of"], horizon_days=horizon_days)
+    ask = getattr(crm.truth, known[entity])
+    p = ask(snapshots[ENTITY_KEYS[entity]], snapshots["as_of"], horizon_days=horizon_days or None)
+    return p if np.isfinite(p[snapshots["mature"].to_numpy()]).all() else None
 
 
 def share_of_way(comparison: Comparison, model: str | None = None) -> float:
@@ -190,56 +247,58 @@ def split_gap(honest: Comparison, claimed: Comparison) -> pd.DataFrame:
     return both.assign(difference=both["random"] - both["honest"])
 
 
-def _learnable(train: pd.DataFrame) -> list[str]:
-    """Columns that the training rows can teach: not constant, and a season only after every month has been seen."""
+def learnable(train: pd.DataFrame) -> list[str]:
+    """Return the columns that training rows can teach: not constant, and a season only after every month was seen."""
     distinct = train.nunique(dropna=False)
     return [c for c, n in distinct.items() if n > 1 and (c != "month" or n == 12)]
 
 
-@dataclass(frozen=True)
+def _choose(inner: pd.DataFrame, floors: tuple[str, ...]) -> str:
+    """The blend, unless a floor predicts inner rows at least as well."""
+    losses = inner.set_index("model")["inner log loss"]
+    if not np.isfinite(losses.get(BLEND, np.nan)):
+        return "base rate"
+    candidates = losses[[BLEND, *(f for f in floors if f in losses.index)]].dropna()
+    best = candidates.min()
+    beaten = [f for f in candidates.index if f != BLEND and candidates[f] <= best]
+    return beaten[0] if beaten else BLEND
+
+
 class _Bench:
-    """Fits models on chosen rows; whatever a model must choose, it chooses on the newest part of them."""
+    """The rows of a split as models take them: what is fitted knows the order of its rows and whose they are."""
 
-    features: pd.DataFrame
-    labels: np.ndarray
-    snapshots: pd.DataFrame
-    split: Split
-    seed: int
+    def __init__(
+        self, features: pd.DataFrame, snapshots: pd.DataFrame, order: np.ndarray, split: Split, seed: int
+    ) -> None:
+        key = ENTITY_KEYS[entity_of(snapshots)]
+        columns = learnable(features.iloc[split.train])
+        labels, groups = snapshots["label"].astype("float64").to_numpy(), snapshots[key].to_numpy()
+        self.X_train, self.X_test = features[columns].iloc[split.train], features[columns].iloc[split.test]
+        self.y_train, self.y_test = labels[split.train].astype(int), labels[split.test]
+        self.groups_test = groups[split.test]
+        self.context = {"order": order[split.train], "groups": groups[split.train], "gap_days": split.gap_days}
+        self.seed = seed
 
-    def inner_losses(self, models: dict) -> pd.DataFrame:
-        """Log loss of each model on the newer part of the training rows, fitted on the older part."""
-        older, newer = (self.split.train[part] for part in self._newest_part(self.split.train))
-        losses = [(name, self.fit_predict(make(), older, newer)) for name, make in models.items()]
-        rows = [(name, log_loss(self.labels[newer], p)) for name, p in losses]
+    def fit(self, estimator: object) -> object:
+        """Fit on the training rows."""
+        return fit_in_context(estimator, self.X_train, self.y_train, **self.context)
+
+    def predict(self, estimator: object) -> np.ndarray:
+        """Return the probabilities of the test rows."""
+        return estimator.predict_proba(self.X_test)[:, 1]
+
+    def inner_losses(self, makers: Mapping[str, Callable[[], object]], *, skip: set[str]) -> pd.DataFrame:
+        """Log loss of each floor on the same inner rows as the recipe's own."""
+        folds = inner_folds(self.y_train, seed=self.seed, **self.context)
+        wanted = {name: make for name, make in makers.items() if name not in skip} if folds else {}
+        rows = [(name, self._inner_loss(make, folds)) for name, make in wanted.items()]
         return pd.DataFrame(rows, columns=["model", "inner log loss"])
 
-    def fit_predict(self, model: object, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        """Fit a model on some rows and return its probabilities on others, shape (len(test),)."""
-        extra = {}
-        if "xgboostrounds" in getattr(model, "named_steps", {}):
-            extra["xgboostrounds__inner"] = self._newest_part(train)
-        model.fit(self.features.iloc[train], self.labels[train].astype(int), **extra)
-        return model.predict_proba(self.features.iloc[test])[:, 1]
-
-    def _newest_part(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Older and newer positions within `rows`, divided as the outer split was.
-
-        A short history has no room for a second gap; the division is then made without one. That can cost a good
-        choice, but it cannot leak: all these labels were settled before the test begins.
-        """
-        inside = self.snapshots.iloc[rows].reset_index(drop=True)
-        if self.split.name == "random":
-            inner = random_split(inside, test_share=_INNER_SHARE, seed=self.seed)
-        elif self.split.name == "ordered":
-            inner = ordered_split(inside, inside["order"], test_share=_INNER_SHARE)
-        else:
-            inner = self._newest_dates(inside)
-        return inner.train, inner.test
-
-    def _newest_dates(self, inside: pd.DataFrame) -> Split:
-        try:
-            inner = temporal_split(inside, test_share=_INNER_SHARE, gap_days=self.split.gap_days)
-            check_enough(inside, inner, minimum=_INNER_OUTCOMES)
-        except NotEnoughEvidence:
-            inner = ordered_split(inside, inside["as_of"], test_share=_INNER_SHARE)
-        return inner
+    def _inner_loss(self, make: Callable[[], object], folds: list) -> float:
+        outcomes, found = [], []
+        for fit, ahead in folds:
+            inside = {name: v[fit] if isinstance(v, np.ndarray) else v for name, v in self.context.items()}
+            estimator = fit_in_context(make(), self.X_train.iloc[fit], self.y_train[fit], **inside)
+            outcomes.append(self.y_train[ahead])
+            found.append(estimator.predict_proba(self.X_train.iloc[ahead])[:, 1])
+        return log_loss(np.concatenate(outcomes), np.concatenate(found))

@@ -23,7 +23,17 @@ from .censoring import censoring_table
 from .current import open_rows
 from .grid import open_snapshots, snapshot_dates
 from .labels import label_snapshots
-from .question import ENTITY_WORDS, EVERY, LABELS, Question, as_entity, check_question, entity_of, outcome_words
+from .question import (
+    ENTITY_WORDS,
+    EVERY,
+    LABELS,
+    Question,
+    as_entity,
+    check_question,
+    entity_of,
+    nouns_of,
+    outcome_words,
+)
 from .timeline import Timeline
 
 __all__ = [
@@ -38,6 +48,7 @@ __all__ = [
     "check_question",
     "entity_of",
     "label_snapshots",
+    "nouns_of",
     "open_rows",
     "open_snapshots",
     "outcome_words",

@@ -12,11 +12,13 @@ __all__ = [
     "ENTITY_WORDS",
     "EVERY",
     "LABELS",
+    "Nouns",
     "Question",
     "as_entity",
     "check_choice",
     "check_question",
     "entity_of",
+    "nouns_of",
     "outcome_words",
 ]
 
@@ -25,6 +27,23 @@ LABELS = ("within_horizon", "final_status")
 ENTITY_WORDS = {"lead": "lead", "opportunity": "opportunity", "account": "account", "customer": "account", "rep": "rep"}
 """Word of a study's `entity` → entity of the library: people say customer where the tables say account."""
 
+
+@dataclass(frozen=True)
+class Nouns:
+    """What people call an entity and its outcome: one, many, the outcomes, and what it did."""
+
+    one: str
+    many: str
+    outcomes: str
+    did: str
+
+
+_NOUNS = {
+    "lead": Nouns("lead", "leads", "conversions", "converted"),
+    "opportunity": Nouns("deal", "deals", "wins", "won"),
+    "account": Nouns("customer", "customers", "departures", "left"),
+    "rep": Nouns("rep", "reps", "rises", "rose"),
+}
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
 _FINAL = ("lead", "opportunity")
 """Entities with a status that ends them; customers and reps can only be followed over a horizon."""
@@ -85,6 +104,15 @@ def as_entity(word: str) -> str:
     """
     check_choice("entity", word, tuple(ENTITY_WORDS))
     return ENTITY_WORDS[word]
+
+
+def nouns_of(word: str) -> Nouns:
+    """Return what people call an entity of a study and its outcome.
+
+    >>> nouns_of("opportunity").outcomes
+    'wins'
+    """
+    return _NOUNS[as_entity(word)]
 
 
 def entity_of(rows: pd.DataFrame) -> str:
