@@ -112,7 +112,7 @@ def model_card(
         "trained_on": dict(trained),
         "tested_on": {**window.record(), **_looked(verdict)},
         "figures": _figures(verdict),
-        "checks": verdict.checks[["check", "value", "low", "high", "threshold", "words"]].to_dict("records"),
+        "checks": verdict.checks.drop(columns="missing").to_dict("records"),
         "not_passed": list(verdict.reasons),
         "needed": list(verdict.missing),
         "leak_checks": leaks.table().to_dict("records") if leaks is not None else [],
@@ -149,7 +149,7 @@ def _recipe(model: object) -> dict[str, object]:
         "class": type(model).__name__,
         "parameters": {k: v for k, v in parameters.items() if isinstance(v, plain_kinds)},
         "weights": dict(getattr(model, "weights_", None) or {}),
-        "calibration": repr(getattr(model, "calibrator_", None) or "none"),
+        "calibration": "none" if getattr(model, "calibrator_", None) is None else repr(model.calibrator_),
         "features": len(getattr(model, "columns_", ())),
     }
 
@@ -203,7 +203,7 @@ def _heading(key: str) -> str:
 
 def _block(value: object) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"- {_safe(k)}: {_safe(v)}" for k, v in value.items())
+        return "\n".join(f"- {_named(k)}: {_safe(v)}" for k, v in value.items())
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return _rows(value)
     return "\n".join(f"- {_safe(v)}" for v in value) if isinstance(value, list) else _safe(value)
@@ -211,8 +211,12 @@ def _block(value: object) -> str:
 
 def _rows(rows: list[dict]) -> str:
     names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([row.get(n) for n in names] for row in rows)]
-    return "\n".join(f"| {' | '.join(v if v == '---' else _safe(v) for v in line)} |" for line in lines)
+    cells = [[_named(n) for n in names], ["---"] * len(names), *([_safe(row.get(n)) for n in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _named(key: str) -> str:
+    return _safe(key.replace("_", " "))
 
 
 def _safe(value: object) -> str:
@@ -226,7 +230,7 @@ def _safe(value: object) -> str:
     elif isinstance(value, list):
         value = ", ".join(map(str, value))
     text = html.escape(" ".join(str(value).split()), quote=False)
-    return "".join(f"&#{ord(c)};" if c in "|[]*_#!\\`~" else c for c in text)
+    return "".join(f"&#{ord(c)};" if c in "|[]*#!\\`~" else c for c in text)
 
 
 def _number(value: object) -> str:
