@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from crmlab import project
@@ -44,7 +45,6 @@ SCORE_COLUMNS = {
     "grade": "str",
     "class_1_5": "Int64",
     "amount": "float64",
-    "expected_margin": "float64",
     "owner_probability": "float64",
 }
 """What is kept of each score: column → dtype. `as_of` is the row's own date, missing where a source has none."""
@@ -228,6 +228,7 @@ class ScoreHistory:
             db.execute("COMMIT")
 
 
+_DIGITS = 9
 _SAME_KEY = "question = ? AND scored_as_of IS NOT DISTINCT FROM ? AND model_id = ? AND data_fingerprint = ?"
 _RESULT = {**SCORE_COLUMNS, **_KEY_COLUMNS}
 _JOINED = (
@@ -276,7 +277,9 @@ def _bytes(values: pd.Series, kind: str) -> bytes:
         return b"".join(len(t).to_bytes(8, "little") + t for t in texts)
     plain = "<i8" if kind in ("datetime64[us]", "Int64") else "<f8"
     numbers = values.to_numpy(dtype="datetime64[us]" if kind == "datetime64[us]" else plain[1:])
-    return (numbers.astype(plain) + (0.0 if kind == "float64" else 0)).tobytes()  # so that -0 and 0 are one
+    if kind == "float64":  # rounded: the last bits differ between processors, the scores do not; and -0 is 0
+        return (np.round(numbers.astype(plain), _DIGITS) + 0.0).tobytes()
+    return numbers.astype(plain).tobytes()
 
 
 def _header(*values: object) -> str:
