@@ -61,6 +61,7 @@ def run_set(
     turn: int = 0,
     pythons: Mapping[str, str] | None = None,
     again: bool = False,
+    chosen: Sequence[str] | None = None,
 ) -> Iterator[Run | Failure]:
     """Run the ways on a set, one after the other; results that are there already are used.
 
@@ -72,6 +73,7 @@ def run_set(
     turn : with which way to begin, so that no way is always first.
     pythons : way → interpreter, where it is not this one.
     again : measure anew what is there.
+    chosen : ways that may be run; of the others only results that are there are used. All when not given.
     """
     place = folder / re.sub(r"\W+", "-", one.name.lower()).strip("-")
     tasks = []
@@ -83,8 +85,19 @@ def run_set(
     for way in [*ways[start:], *ways[:start]]:
         python = (pythons or {}).get(way, sys.executable)
         limit = _OVERRUN * budget_s + _GRACE_S if way in BUDGETED else limit_s
-        stamp = _stamp(way, rows, budget_s, seed)
-        run = run_way(way, tasks, stamp=stamp, budget_s=budget_s, limit_s=limit, seed=seed, python=python, again=again)
+        stamp, asked = _stamp(way, rows, budget_s, seed), chosen is None or way in chosen
+        if not asked and not all(_result(way, task, stamp).exists() for task in tasks):
+            continue
+        run = run_way(
+            way,
+            tasks,
+            stamp=stamp,
+            budget_s=budget_s,
+            limit_s=limit,
+            seed=seed,
+            python=python,
+            again=again and asked,
+        )
         _say(one.name, run)
         yield run
 
@@ -103,10 +116,8 @@ def run_way(
     """Run one way on all folds and add up what they took."""
     answers, parts = [], []
     for task in tasks:
-        result = task / f"{_number(way)}-{stamp}.npz"
+        result = _result(way, task, stamp)
         if again or not result.exists():
-            for old in task.glob(f"{_number(way)}-*.npz"):
-                old.unlink()
             why = _run_once(way, task, result, budget_s=budget_s, limit_s=limit_s, seed=seed, python=python)
             if why:
                 return Failure(way, why)
@@ -143,8 +154,8 @@ def _stamp(way: str, rows: str, budget_s: float, seed: int) -> str:
     return sha.hexdigest()[:16]
 
 
-def _number(way: str) -> str:
-    return re.sub(r"\W+", "-", way.lower()).strip("-")
+def _result(way: str, task: Path, stamp: str) -> Path:
+    return task / f"{re.sub(r'[^a-z]+', '-', way.lower()).strip('-')}-{stamp}.npz"
 
 
 def _run_once(

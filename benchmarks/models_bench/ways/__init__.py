@@ -7,7 +7,7 @@ probabilities, `told` what the way says of itself (a mapping that JSON can hold)
 from collections.abc import Callable
 from importlib import import_module
 
-__all__ = ["BUDGETED", "NULL_WAYS", "OWN", "PACKAGES", "PEERS", "WAYS", "find_way"]
+__all__ = ["BASE", "BUDGETED", "NULL_WAYS", "OWN", "PACKAGES", "PEERS", "WAYS", "find_way"]
 
 WAYS: dict[str, str] = {
     "crmlab": "own:score_model",
@@ -41,7 +41,7 @@ PACKAGES: dict[str, str] = {
 }
 """Name → distribution whose version is told with the figures."""
 
-OWN = "crmlab"
+OWN, BASE = "crmlab", "base rate"
 PEERS = frozenset(way for way, place in WAYS.items() if place.startswith("automl:")) | {
     "LightGBM (defaults)",
     "CatBoost (defaults)",
