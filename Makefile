@@ -6,6 +6,7 @@ PYTEST ?=
 EVENTS ?= 2e4,1e6,1e7
 ROUNDS ?= 3
 BENCH ?=
+BUDGET ?= 60
 PYTHON ?=
 export PYTHON
 BIN := .venv/bin
@@ -13,7 +14,7 @@ BIN := .venv/bin
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lab lint check examples bench-features environment lock upgrade clean
+.PHONY: help setup report test lab lint check examples bench-features bench-models environment lock upgrade clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +51,10 @@ bench-features:  ## Measure the feature engine against other tools, in .venv-ben
 	@python=$$(sh tools/find_python.sh) && "$$python" benchmarks/setup_bench.py
 	@PYTHONPATH=benchmarks .venv-bench/bin/python -m features_bench --events "$(EVENTS)" --rounds "$(ROUNDS)" $(BENCH)
 
+bench-models: setup  ## Measure the default model against other tools on real data, in .venv-models (about an hour)
+	@python=$$(sh tools/find_python.sh) && "$$python" benchmarks/setup_models_bench.py || echo "Going on without them."
+	@PYTHONPATH=benchmarks $(BIN)/python -m models_bench --budget "$(BUDGET)" $(BENCH)
+
 environment: setup  ## Write environment.yml from pyproject.toml
 	@$(BIN)/python tools/conda_environment.py
 
@@ -60,5 +65,5 @@ upgrade:  ## The same with the newest versions that pyproject.toml allows
 	@python=$$(sh tools/find_python.sh) && "$$python" tools/relock.py --upgrade
 
 clean:  ## Remove .venv and caches; data/ and reports/ stay
-	rm -rf .venv .venv-bench .venv-featuretools .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-featuretools .venv-models .pytest_cache .ruff_cache .hypothesis
 	find src tests tools notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

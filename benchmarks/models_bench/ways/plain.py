@@ -86,7 +86,10 @@ def _with_categories(train: Train, model: object, names: dict[str, str] | None =
     kinds = {name: sorted(train.X[name].dropna().unique()) for name in levels_of(train.X)}
 
     def prepared(X: pd.DataFrame) -> pd.DataFrame:
-        coded = {name: pd.Categorical(X[name], categories=kinds[name]) for name in kinds}
+        coded = {
+            name: pd.Categorical(X[name].where(X[name].isin(levels)), categories=levels)
+            for name, levels in kinds.items()
+        }
         return X.assign(**coded).rename(columns=names or {})
 
     model.fit(prepared(train.X), train.y)
