@@ -71,13 +71,16 @@ def contributions(model: object, X: pd.DataFrame, *, background: pd.DataFrame | 
     ----------
     model : fitted `models.ScoreModel`, member pipeline, or floor.
     X : features, as the model was fitted on; more columns are allowed.
-    background : training features; where the transformer does not keep how common each level is, they say it, so that
-    the linear part starts from the training mean also for categories. Without, all levels of a column count alike.
+    background : rows whose mean the linear part starts from; without, the training mean that the model kept (the levels
+    of a category count alike where it kept no shares).
 
     Raises
     ------
     DataError : columns of the model that are not there. ParameterError : a kind of model that cannot be taken apart.
     """
+    if X.empty and len(X.columns):
+        found = contributions(model, X.reindex(pd.RangeIndex(1)), background=background)
+        return Contributions(found.base, found.values.head(0).set_axis(X.index), found.logit[:0])
     if hasattr(model, "members_"):
         return _of_blend(model, X, background)
     target = log_odds(np.clip(model.predict_proba(X)[:, 1], 1e-6, 1 - 1e-6))
@@ -142,10 +145,8 @@ def _of_boosting(model: object, before: list, X: pd.DataFrame, background: objec
 
     booster = getattr(model, "booster_", None) or model.get_booster()
     sources, Z = _transformed(before, X)
-    # The matrix of the last row is there for the base alone, so that a frame without rows has one too.
-    padded = np.vstack([Z, np.full((1, Z.shape[1]), np.nan)]).astype("float32")
-    parts = booster.predict(DMatrix(padded), pred_contribs=True, validate_features=False).astype("float64")
-    return float(parts[-1, -1]), _summed(parts[:-1, :-1], sources, X.shape[1])
+    parts = booster.predict(DMatrix(Z.astype("float32")), pred_contribs=True, validate_features=False).astype("float64")
+    return float(parts[0, -1]), _summed(parts[:, :-1], sources, X.shape[1])
 
 
 def _of_forest(model: object, before: list, X: pd.DataFrame, background: object) -> tuple:
@@ -154,13 +155,17 @@ def _of_forest(model: object, before: list, X: pd.DataFrame, background: object)
 
 
 def _of_prior(model: object, before: list, X: pd.DataFrame, background: object) -> tuple:
-    return float(log_odds(model.class_prior_[-1])), np.zeros(X.shape)
+    prior = model.class_prior_[-1] if hasattr(model, "class_prior_") else model.prior_
+    return float(log_odds(prior)), np.zeros(X.shape)
 
 
 def _of_table(model: object, before: list, X: pd.DataFrame, background: object) -> tuple:
-    base, values = float(log_odds(model.prior_)), np.zeros(X.shape)
-    if model.column in X:
-        values[:, X.columns.get_loc(model.column)] = log_odds(model.predict_proba(X)[:, 1]) - base
+    """A table of rates: all of it is its column's; of several columns, each gets an equal part."""
+    prior = model.prior_ if hasattr(model, "prior_") else model.alpha_ / (model.alpha_ + model.beta_)
+    base, values = float(log_odds(prior)), np.zeros(X.shape)
+    columns = [model.column] if isinstance(model.column, str) else list(model.column)
+    at = X.columns.get_indexer([c for c in columns if c in X])
+    values[:, at] = (log_odds(model.predict_proba(X)[:, 1]) - base)[:, None] / max(len(at), 1)
     return base, values
 
 
@@ -171,7 +176,8 @@ _KINDS: dict[str, Callable] = {
     "tree_": _of_forest,
     "estimators_": _of_forest,
     "class_prior_": _of_prior,
-    "rates_": _of_table,
+    "column": _of_table,
+    "prior_": _of_prior,
 }
 """What a fitted estimator has → how it is taken apart."""
 

@@ -22,7 +22,7 @@ def _places(step: object, places: np.ndarray, names: pd.Index) -> np.ndarray:
         chosen = [(part, names.get_indexer(list(columns))) for _, part, columns in step.transformers_]
         blocks = [_places(part, places[at], names[at]) for part, at in chosen]
         return np.concatenate([np.empty(0, np.int64), *blocks]).astype("int64")
-    if isinstance(step, str):
+    if not len(places) or isinstance(step, str):  # scikit-learn leaves a step without columns unfitted
         return places if step == "passthrough" else places[:0]
     if hasattr(step, "steps"):
         for _, part in step.steps:
@@ -65,7 +65,7 @@ def centres(steps: list, X: pd.DataFrame) -> np.ndarray:
 
 
 def _centre(step: object, frame: pd.DataFrame) -> np.ndarray:
-    if not hasattr(step, "levels_"):
+    if not hasattr(step, "levels_") or frame.empty:
         return np.zeros(len(source_columns([step], frame)))
     shares = getattr(step, "shares_", {})
     alike = {column: _alike(len(kept)) for column, kept in step.levels_.items()}
