@@ -5,6 +5,7 @@ Where no model has passed the gate there are no scores: every table is empty, an
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from crmlab import explain
 from crmlab.crm import Crm, as_instant
 from crmlab.features import build_features, feature_catalog
 from crmlab.gate import require_published
+from crmlab.project import data_dir
 from crmlab.registry import PublishedModel, Registry, load_model
 from crmlab.schema import NotEnoughEvidence
 from crmlab.snapshots import Question, as_entity, build_snapshots, open_rows
@@ -20,6 +22,7 @@ from crmlab.snapshots import Question, as_entity, build_snapshots, open_rows
 from .bands import CutPoints, Priority, band_table, contact_priority
 from .build import closed_won, margin_ranking, score_rows
 from .effort import EffortHistory, learn_effort
+from .export import Export, export_scores
 from .history import SCORE_COLUMNS, ScoreHistory
 from .overrides import disagreements, who_was_right
 from .wrong_data import wrong_data_list
@@ -124,6 +127,18 @@ class Scoring:
         best = self.with_reasons(n=n).sort_values(["p", "entity_id"], ascending=[False, True], kind="stable")
         return best.reindex(columns=list(_CALL_FIRST)).head(limit).astype(_CALL_FIRST).reset_index(drop=True)
 
+    def first_reasons(self, *, n: int = 5) -> pd.DataFrame:
+        """Return the reasons of the best score, adding up to it: id, direction, reason, points, log odds."""
+        if self.scores.empty:
+            return pd.DataFrame(columns=["id", "direction", "reason", "points", "log odds"], dtype="str")
+        lines = self.reasons(n=n, best=1).rename(columns={"row": "id", "log_odds": "log odds"})
+        return lines[["id", "direction", "reason", "points", "log odds"]].reset_index(drop=True)
+
+    def cut_table(self) -> pd.DataFrame:
+        """Return where grades and classes begin; empty where there are none."""
+        empty = pd.DataFrame({"kind": [], "word": [], "p_from": [], "p_below": []})
+        return self.cuts.table() if self.cuts else empty.astype({"kind": "str", "word": "str"})
+
     def bands(self) -> pd.DataFrame:
         """Return the probabilities behind each band of today, see `band_table`."""
         return band_table(self.scores["p"], self.scores["band"], n_closed_won=self.n_closed_won)
@@ -173,7 +188,9 @@ class Scoring:
             return pd.DataFrame({"entity_id": pd.Series(dtype="str"), "percent": pd.Series(dtype="float64")})
         found = self.effort_history.estimate(self.X.reset_index(drop=True))
         best = self.scores["p"].sort_values(ascending=False, kind="stable").index
-        return pd.concat([self.scores[["entity_id", "percent"]], found], axis=1).loc[best].reset_index(drop=True)
+        return (
+            pd.concat([self.scores[["entity_id", "as_of", "percent"]], found], axis=1).loc[best].reset_index(drop=True)
+        )
 
     def wrong_data(self) -> pd.DataFrame:
         """Return the scores that may be low because of wrong data, see `wrong_data_list`."""
@@ -193,6 +210,19 @@ class Scoring:
             model_id=self.published.model_id,
             data_fingerprint=self.crm.fingerprint,
         )
+
+    def save(self, history: ScoreHistory, *, folder: Path | None = None) -> "Saved":
+        """Append the scores to the history, and write them as CSV and Parquet (empty ones without a model).
+
+        Parameters
+        ----------
+        folder : where the files go; `scores/<question>/<date>` of the data folder unless told.
+        """
+        entry = self.append_to(history)
+        place = folder or data_dir() / "scores" / self.question.slug / (self.as_of or "undated")
+        export = export_scores(self.with_reasons(), place, name=f"scores_{self.question.slug}")
+        paths = (export.csv, export.parquet, *([history.path] if entry is not None else []))
+        return Saved(entry, export, paths)
 
     def changes(self, history: ScoreHistory, *, n: int = 3) -> "Changes":
         """Return what changed since the last scores of the history.
@@ -223,6 +253,15 @@ class Scoring:
         rows = rows[rows[self.question.key].isin(self.scores["entity_id"])]
         given = {"p": np.nan, "scored_as_of": then, "model_id": self.published.model_id}
         return rows.rename(columns={self.question.key: "entity_id"}).assign(**given).reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where the scores of a date went: entry of the history (None without scores), files, and all paths to keep."""
+
+    entry: int | None
+    export: Export
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
