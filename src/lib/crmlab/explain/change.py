@@ -166,7 +166,8 @@ def _topic_lines(old: ScoreState, new: ScoreState, parts: pd.DataFrame, catalog:
     log = moved.to_numpy() @ (topic.to_numpy(object)[:, None] == names)
     part_log, part_points = parts["features (log odds)"].to_numpy(), parts["features"].to_numpy()
     log = share_out(log, part_log)
-    factor = np.divide(part_points, part_log, out=np.full(len(log), 0.0), where=part_log != 0)
+    slope = 100 * parts["p_new"].to_numpy() * (1 - parts["p_new"].to_numpy())  # where topics cancel each other
+    factor = np.divide(part_points, part_log, out=slope, where=np.abs(part_log) > _ROUNDING)
     points = share_out(log * np.clip(factor, 0, 100 * _STEEPEST)[:, None], part_points)
     best = np.argsort(-np.abs(log), axis=1, kind="stable")[:, :n]
     rank = np.broadcast_to(np.arange(1, best.shape[1] + 1), best.shape)
