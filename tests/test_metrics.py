@@ -14,12 +14,18 @@ from crmlab.metrics import (
     bootstrap_metrics,
     bootstrap_weights,
     brier,
+    brier_parts,
+    brier_skill,
     calibration_error,
+    calibration_error_corrected,
+    calibration_line,
+    calibration_offset,
     calibration_table,
     lift,
     lift_table,
     log_loss,
     log_loss_difference,
+    reliability_table,
     roc_auc,
 )
 from crmlab.schema import ParameterError
@@ -158,3 +164,94 @@ def test_too_few_resamples_for_an_interval_are_refused():
 
 def test_no_rows_have_no_order():
     assert np.isnan(roc_auc(np.empty(0), np.empty(0)))
+
+
+# Reliability
+
+
+@given(
+    arrays(float, 30, elements=st.floats(0, 1)),
+    arrays(int, 30, elements=st.integers(0, 1)),
+    arrays(int, 30, elements=st.integers(0, 3)),
+    st.integers(1, 12),
+)
+def test_the_parts_of_the_brier_score_add_up_exactly(p, y, w, bins):
+    if not w.sum():
+        return
+    parts = brier_parts(y, p, w.astype(float), bins=bins)
+    total = parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within"]
+    assert total == pytest.approx(brier(y, p, w), abs=1e-12)
+    assert min(parts["reliability"], parts["resolution"]) >= 0
+
+
+def test_the_parts_of_the_brier_score_by_hand():
+    """Two scores: 0.2 (1 of 4 converted) and 0.6 (3 of 4)."""
+    p, y = np.repeat([0.2, 0.6], 4), np.array([1, 0, 0, 0, 1, 1, 1, 0])
+    parts = brier_parts(y, p, bins=2)
+    assert parts["reliability"] == pytest.approx((0.05**2 + 0.15**2) / 2)
+    assert parts["resolution"] == pytest.approx(0.25**2)
+    assert parts["uncertainty"] == 0.25
+    assert parts["within"] == pytest.approx(0, abs=1e-15)
+    assert brier_skill(y, p) == pytest.approx(1 - brier(y, p) / 0.25)
+    assert np.isnan(brier_skill(np.ones(3), np.full(3, 0.5)))
+
+
+def test_the_calibration_line_against_scikit_learn_and_by_its_laws():
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(4)
+    p = generator.beta(2, 5, 4000)
+    odds = np.log(p / (1 - p))
+    y, w = (
+        (generator.random(4000) < 1 / (1 + np.exp(-(0.5 * odds - 0.3)))).astype(float),
+        generator.integers(0, 3, 4000),
+    )
+    theirs = LogisticRegression(C=1e12, tol=1e-10).fit(odds[:, None], y, sample_weight=w)
+    assert calibration_line(y, p, w) == pytest.approx([theirs.intercept_[0], theirs.coef_[0, 0]], abs=1e-4)
+    moved = 1 / (1 + np.exp(-(odds + calibration_offset(y, p, w))))
+    assert np.average(moved, weights=w) == pytest.approx(np.average(y, weights=w), abs=1e-9)
+
+
+@pytest.mark.parametrize(("y", "p"), [([1, 1], [0.2, 0.3]), ([0, 1], [0.3, 0.3]), ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])])
+def test_without_a_line_there_is_none(y, p):
+    """One class, one score, classes that part completely."""
+    assert np.isnan(calibration_line(np.array(y), np.array(p))).all()
+
+
+def test_the_corrected_error_removes_the_bias_of_chance():
+    """Perfect scores seem off by a tenth of their mean in 300 rows; off by 0.1 is found as 0.1."""
+    plain, corrected, off = [], [], []
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        p = generator.uniform(0.1, 0.6, 300)
+        y = (generator.random(300) < p).astype(float)
+        plain.append(calibration_error(y, p))
+        corrected.append(calibration_error_corrected(y, p))
+        off.append(calibration_error_corrected(y, p + 0.1))
+    assert np.mean(plain) > 0.055
+    assert np.mean(corrected) < 0.65 * np.mean(plain)
+    assert np.mean(off) == pytest.approx(0.1, abs=0.012)
+
+
+def test_the_corrected_error_counts_entities():
+    """Rows repeated ten times carry no new evidence: the corrected error stays what it was."""
+    generator = np.random.default_rng(3)
+    p = generator.uniform(0.1, 0.6, 400)
+    y = (generator.random(400) < p).astype(float)
+    again = np.tile(np.arange(400), 10)
+    once = calibration_error_corrected(y, p)
+    assert calibration_error_corrected(y[again], p[again], groups=again) == pytest.approx(once, abs=2e-3)
+    assert calibration_error_corrected(y[again], p[again]) > once + 0.01
+
+
+def test_reliability_table_has_an_interval_around_every_measure():
+    generator = np.random.default_rng(5)
+    p = np.repeat(generator.uniform(0.05, 0.6, 700), 2)
+    truth = 1 / (1 + (1 / p - 1) ** 2 * 1.5)  # slope 2, intercept -log(1.5)
+    y, groups = (generator.random(1400) < truth).astype(float), np.repeat(np.arange(700), 2)
+    table = reliability_table(y, p, groups, n=60, seed=0).set_index("measure")
+    assert table.loc["calibration error, corrected", "value"] <= table.loc["calibration error", "value"]
+    assert ((table["low"] <= table["high"]) & table["value"].notna()).all()
+    assert table.loc["calibration slope", "low"] > 1  # too timid
+    assert table.loc["calibration offset", "high"] < 0  # too high
+    assert table.loc["calibration error, corrected", "low"] > 0

@@ -35,8 +35,9 @@ class ScoreInterval:
     prior of scale 0.5 that is recommended for log odds (Röver et al. 2021), because there are few bands and periods,
     and an estimate of 0 from three periods does not mean that nothing ever moves.
 
-    It speaks of cases with the same score together. Single cases differ from each other in what nobody recorded: their
-    own probabilities lie outside more often, and no data can say which.
+    The later period is meant to be about as long as the periods compared, a third of the reference rows; rates of a
+    single week move more. And it speaks of cases with the same score together. Single cases differ from each other in
+    what nobody recorded: their own probabilities lie outside more often, and no data can say which.
 
     Parameters
     ----------

@@ -10,6 +10,8 @@ import pandas as pd
 from crmlab.metrics import METRICS, bootstrap_weights
 from crmlab.schema import DataError, NotEnoughEvidence, ParameterError
 
+from .comparison import learnable
+
 __all__ = ["Origins", "rolling_origins", "thin_rows"]
 
 _METRICS = ("log loss", "Brier", "ROC AUC", "calibration error")
@@ -39,8 +41,8 @@ class Origins:
         Returns
         -------
         Frame: model, metric, origins, first, last, mean, spread (standard deviation), slope (per origin), low, high
-        (95 %, t), base_wins (origins at which the base rate was at least as good). Origins share training rows, so that
-        the interval is a guide and not a test.
+        (95 %, t), base_wins (origins at which the base rate was at least as good; NaN for the calibration error, which
+        a constant gets right easily). Origins share training rows: the interval is a guide and not a test.
         """
         rows = [_trend(*key, part) for key, part in self.table.groupby(["model", "metric"], sort=False)]
         names = ["model", "metric", "origins", "first", "last", "mean", "spread", "slope", "low", "high", "base_wins"]
@@ -50,7 +52,7 @@ class Origins:
 def rolling_origins(
     features: pd.DataFrame,
     rows: pd.DataFrame,
-    makers: Mapping[str, Callable[[], object]],
+    make: Callable[[pd.DataFrame], Mapping[str, Callable[[], object]]],
     *,
     key: str,
     gap_days: int,
@@ -66,7 +68,8 @@ def rolling_origins(
     ----------
     features : row for row what was known, as of `features.build_features`.
     rows : as_of, label, mature and the key column, row for row; only mature rows are used. See `thin_rows` for speed.
-    makers : model → maker of an unfitted estimator, as of `models.make_models`.
+    make : from the features that the training rows of an origin can teach to model → maker of an unfitted estimator,
+        as `lambda known: make_models(known, seed=0)` does.
     key : name of the column with the entity.
     gap_days : at least the horizon: a training row must lie so long before the test period, so that its outcome was
         settled by then.
@@ -95,7 +98,7 @@ def rolling_origins(
             skipped.append((pd.Timestamp(start), pd.Timestamp(end), short))
             continue
         period = _Period(features, rows, np.flatnonzero(train), np.flatnonzero(test), key)
-        measured += period.measure(makers, fit or _plain_fit, n=n_bootstrap, seed=seed)
+        measured += period.measure(make, fit or _plain_fit, n=n_bootstrap, seed=seed)
     table = pd.DataFrame(measured)
     if not len(table) or table["test_from"].nunique() < _FEWEST_ORIGINS:
         raise NotEnoughEvidence(
@@ -130,17 +133,17 @@ class _Period:
     test: np.ndarray
     key: str
 
-    def measure(self, makers: Mapping, fit: Callable, *, n: int, seed: int) -> list[dict[str, object]]:
+    def measure(self, make: Callable, fit: Callable, *, n: int, seed: int) -> list[dict[str, object]]:
         """One row per model and metric."""
         labels = self.rows["label"].astype("float64").to_numpy()
         y, groups = labels[self.test], self.rows[self.key].to_numpy()[self.test]
         base = np.full(len(y), labels[self.train].mean())
         weights = list(bootstrap_weights(groups, n=n, seed=seed))
         known = self.features.iloc[self.train]
-        known = known.loc[:, known.nunique(dropna=False) > 1]
+        known = known[learnable(known)]
         out = []
-        for model, make in makers.items():
-            fitted = fit(make(), known, labels[self.train].astype(int), self.rows.iloc[self.train])
+        for model, maker in make(known).items():
+            fitted = fit(maker(), known, labels[self.train].astype(int), self.rows.iloc[self.train])
             p = fitted.predict_proba(self.features[known.columns].iloc[self.test])[:, 1]
             ranked = np.argsort(p, kind="stable")
             for metric in _METRICS:
@@ -189,7 +192,7 @@ def _trend(model: str, metric: str, part: pd.DataFrame) -> tuple:
 
     values, x = part["value"].to_numpy(), part["origin"].to_numpy("float64")
     better = -1.0 if metric == "ROC AUC" else 1.0
-    base_wins = int((better * part["base"] <= better * part["value"]).sum())
+    base_wins = (better * part["base"] <= better * part["value"]).sum() if metric != "calibration error" else np.nan
     centred = x - x.mean()
     slope = float(centred @ values / (centred @ centred))
     left = values - values.mean() - slope * centred

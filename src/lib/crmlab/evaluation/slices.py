@@ -113,7 +113,8 @@ def fairness_table(
     places at the top), conversions (share of all conversions), ratio (places / conversions; 1 is equal treatment) with
     ratio_low and ratio_high, missed (share of the slice's conversions not contacted) with missed_low and missed_high,
     auc (ranking inside the slice), p_value (of missed against all other rows; NaN below 20 entities with the outcome),
-    flagged.
+    flagged. Two warnings: what one slice loses in places the others gain, and a slice with a lower share of outcomes
+    misses more of them even where every score is right; `slice_table` tells whether it is.
 
     Raises
     ------
