@@ -275,3 +275,8 @@ def test_a_way_that_fails_or_takes_too_long_says_why(tmp_path):
     late = next(iter(run_set(_made(), ["logistic regression"], limit_s=0.2, **common)))
     assert late == Failure("logistic regression", "stopped after 0 s")
     assert not list(tmp_path.rglob("draft-*"))
+
+
+def test_a_null_test_that_fails_is_named():
+    failed = {"set": "made, shuffled", "way": "crmlab", "why": "ValueError: a | b"}
+    assert "crmlab on made, shuffled failed: ValueError: a / b." in page.page([], {"not_finished": [failed]})

@@ -102,7 +102,9 @@ def _runs(
 
 def _null(one: BenchmarkSet, asked: argparse.Namespace, turn: int, about: dict[str, object]) -> None:
     by_lot = shuffled(one, seed=asked.seed)
-    done = [run for run in _runs(by_lot, list(NULL_WAYS), list(NULL_WAYS), asked, turn) if isinstance(run, Run)]
+    runs = list(_runs(by_lot, list(NULL_WAYS), list(NULL_WAYS), asked, turn))
+    done = [run for run in runs if isinstance(run, Run)]
+    _remember(about, by_lot, [run for run in runs if isinstance(run, Failure)], done)
     if done:
         new = records.null_test(by_lot, done, n_bootstrap=asked.resamples, seed=asked.seed)
         about["null_tests"] = [t for t in about.get("null_tests", []) if t["set"] != by_lot.name] + new
@@ -113,7 +115,8 @@ def _remember(about: dict[str, object], one: BenchmarkSet, failures: list[Failur
     tried = {run.way for run in done} | {failure.way for failure in failures}
     before = [f for f in about.get("not_finished", []) if f["set"] != one.name or f["way"] not in tried]
     about["not_finished"] = before + [{"set": one.name, **vars(failure)} for failure in failures]
-    about.setdefault("told", {}).setdefault(one.name, {}).update({run.way: run.told for run in done if any(run.told)})
+    if told := {run.way: run.told for run in done if any(run.told)}:
+        about.setdefault("told", {}).setdefault(one.name, {}).update(told)
     if truth := records.oracle(one):
         about.setdefault("oracle", {})[one.name] = truth
 

@@ -26,6 +26,11 @@ def page(lines: Sequence[Mapping[str, object]], about: Mapping[str, object]) -> 
     for line in lines:
         by_set.setdefault(line["set"], []).append(line)
     parts = [_heading(about), *_summary(by_set), *_nulls(about)]
+    parts += [
+        f"\n{f['way']} on {f['set']} failed: {_plain(f['why'])}."
+        for f in about.get("not_finished", [])
+        if f["set"] not in by_set
+    ]
     for name, found in by_set.items():
         parts += _section(name, found, about)
     parts += [f"\n{name} was left out: {why}" for name, why in about.get("skipped", {}).items()]
