@@ -13,6 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from crmlab.calibration import Beta, Isotonic, Sigmoid
 from crmlab.explain import contributions, importance, importance_sentence
+from crmlab.explain.layout import centres, source_columns
 from crmlab.explain.rescale import log_odds
 from crmlab.models import PointsCard, RateTable, ScoreModel, make_models
 from crmlab.schema import DataError, NotEnoughEvidence, ParameterError, RunError
@@ -140,6 +141,30 @@ def test_the_logistic_part_is_the_coefficient_times_the_distance_from_the_mean(d
     assert moved.logit[0] - found.logit[0] == pytest.approx(
         moved.values["calls_n_30d"].item() - found.values["calls_n_30d"].iloc[0]
     )
+
+
+def test_every_column_behind_the_steps_is_known_by_its_input(data):
+    """Numbers, then their missing indicators, then levels; worked by hand."""
+    X, y, _ = data
+    X = X[["noise", "source", "employees"]].assign(gaps=X["employees"], empty=np.nan)
+    member = make_models(X, seed=0)["logistic regression"]().fit(X, y)
+    columns = member.steps[0][1]
+    names = X.columns[source_columns([columns], X)].to_list()
+    said = [name.split("__")[1] for name in columns.get_feature_names_out()]
+    expected = [next(c for c in X if c in name.removeprefix("missingindicator_")) for name in said]
+    assert names == expected
+    assert names.count("employees") >= 2, "the number and its indicator"
+    assert names.count("source") == 4, "three levels and the shared one"
+
+
+def test_levels_without_shares_count_alike(data):
+    X, y, _ = data
+    columns = make_models(X, seed=0)["logistic regression"]().fit(X, y).steps[0][1]
+    levels = columns.named_transformers_["levels"]
+    vars(levels).pop("shares_", None)
+    assert centres([columns], X)[-4:] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    levels.shares_ = {"source": np.array([0.2, 0.3, 0.5, 0.0])}
+    assert centres([columns], X)[-4:] == pytest.approx([0.2, 0.3, 0.5, 0.0])
 
 
 def test_background_moves_the_start_and_nothing_else(data):
