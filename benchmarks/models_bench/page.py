@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from models_bench.ways import BASE, OWN
+from models_bench.ways import OWN
 
 __all__ = ["KNOWN_BARS", "page"]
 
@@ -51,7 +51,7 @@ tested row.
 
 Intervals are 95 %, over resampled entities. **Bold** is the lowest log loss of a set; a *tie* is a paired difference
 from it whose interval holds 0. Calibration error: mean gap between predicted and observed share in ten bins of equal
-size; the base rate is left out when it is ranked. CPU is user and system time of fitting, all folds together.
+size; what gives every row the same share is left out when it is ranked. CPU is user and system time of fitting, all folds together.
 
 {about.get("date")}, {about.get("cpu")}, {about.get("cores")} cores, {about.get("memory_gb")} GB, Python
 {about.get("python")}, seed {about.get("seed")}. Load before the first set: {about.get("load_before")}."""
@@ -67,7 +67,8 @@ def _summary(by_set: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
         verdict = _verdict(own)
         counts[verdict.strip("*").split(",")[0]] += 1
         rank, n = _ece_rank(own, lines)
-        lowest, ranked = lowest + (rank == 1 or own["ece_tied"]), ranked + 1
+        lowest += own["ece_ranked"] and (rank == 1 or own["ece_tied"])
+        ranked += own["ece_ranked"]
         other = next((line for line in lines if line["way"] == own["other"]), None)
         bar = KNOWN_BARS.get(name)
         cells = (
@@ -77,7 +78,7 @@ def _summary(by_set: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
             _signed(*(own[name] for name in _FROM_OTHER)),
             verdict,
             f"{bar[0]:.4f}" if bar else "–",
-            f"{own['ece']:.3f}, {rank} of {n}" + (" (tie)" if rank > 1 and own["ece_tied"] else ""),
+            f"{own['ece']:.3f}" + _rank_words(own, rank, n),
             {True: "refused", False: "passes", None: "–"}[own["refused"]],
         )
         rows.append(f"| {' | '.join(cells)} |")
@@ -89,9 +90,9 @@ def _summary(by_set: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
         "|---|--:|---|--:|---|--:|--:|---|",
     ]
     words = (
-        f"\nOf {ranked} sets crmlab is better beyond its interval on {counts['better']}, tied on {counts['tie']} and "
-        f"behind on {counts['behind']}. Its calibration error is the lowest, or tied with the lowest, on {lowest}. The "
-        "best of the others is chosen on the tested rows, so nobody could have known it beforehand; the known bar of "
+        f"\nOf {len(rows)} sets crmlab is better beyond its interval on {counts['better']}, tied on {counts['tie']} and "
+        f"behind on {counts['behind']}. Where it tells rows apart ({ranked} sets), its calibration error is the lowest, or "
+        f"tied with the lowest, on {lowest}. The best of the others is chosen on the tested rows, so nobody could have known it beforehand; the known bar of "
         "about 20 tools tried before was chosen so, too. Gate: whether crmlab beats the base rate beyond its interval."
     )
     return [*head, *rows, words]
@@ -106,8 +107,14 @@ def _verdict(own: Mapping[str, object]) -> str:
 
 
 def _ece_rank(own: Mapping[str, object], lines: Sequence[Mapping[str, object]]) -> tuple[int, int]:
-    all_ = [line["ece"] for line in lines if line["way"] != BASE]
-    return 1 + sum(value < own["ece"] for value in all_), len(all_)
+    errors = [line["ece"] for line in lines if line["ece_ranked"]]
+    return 1 + sum(value < own["ece"] for value in errors), len(errors)
+
+
+def _rank_words(own: Mapping[str, object], rank: int, n: int) -> str:
+    if not own["ece_ranked"]:
+        return ", no rank: the base rate"
+    return f", {rank} of {n}" + (" (tie)" if rank > 1 and own["ece_tied"] else "")
 
 
 def _nulls(about: Mapping[str, object]) -> list[str]:

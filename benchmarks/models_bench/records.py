@@ -26,8 +26,8 @@ def figures(one: BenchmarkSet, runs: Sequence[Run], *, n_bootstrap: int, seed: i
     -------
     Lines of: set, protocol, way, log_loss (with _low, _high), roc_auc, ece (10 bins of equal size; with _low, _high),
     fit_cpu_s, predict_cpu_s, n_test, wall_s (of fitting), version, n_train; `best`: the way with the lowest log loss;
-    `behind` (with _low, _high): log loss minus that of the best; `tied`: that interval holds 0; `ece_best`, `ece_tied`:
-    the same of the calibration error among ways that tell rows apart; `other`, `from_other` (with _low, _high): in our
+    `behind` (with _low, _high): log loss minus that of the best; `tied`: that interval holds 0; `ece_ranked`: it
+    tells rows apart; `ece_best`, `ece_tied`: the same of the calibration error among ways that do; `other`, `from_other` (with _low, _high): in our
     own lines, the best of the other ways and the log loss minus its; `refused`: see `_refused`, in our own lines.
     """
     y, groups = one.y[one.tested], one.groups[one.tested]
@@ -37,9 +37,9 @@ def figures(one: BenchmarkSet, runs: Sequence[Run], *, n_bootstrap: int, seed: i
         sampled["loss"][k] = w @ losses / w.sum()
         sampled["ece"][k] = [metrics.calibration_error(y, run.p, w) for run in runs]
     loss, ece = losses.mean(axis=0), np.array([metrics.calibration_error(y, run.p) for run in runs])
-    ranked = np.array([run.way != BASE for run in runs])
+    # Shares of the training rows are always calibrated and tell no row from another; beside them nothing would rank.
+    ranked = np.array([len(np.unique(run.p)) > len(one.folds) for run in runs])
     best = int(loss.argmin())
-    # The base rate is always calibrated and says nothing; beside it no other way would ever be the best.
     ece_best = int(np.where(ranked, ece, np.inf).argmin())
     lines = []
     for k, run in enumerate(runs):
@@ -65,6 +65,7 @@ def figures(one: BenchmarkSet, runs: Sequence[Run], *, n_bootstrap: int, seed: i
                 "behind": _rounded(loss[k] - loss[best]),
                 **_named("behind", behind),
                 "tied": bool(behind[0] <= 0),
+                "ece_ranked": bool(ranked[k]),
                 "ece_best": runs[ece_best].way,
                 "ece_tied": bool(ranked[k] and apart[0] <= 0),
                 **(_own(k, runs, loss, sampled["loss"]) if run.way.startswith(OWN) else {}),
