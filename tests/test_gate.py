@@ -195,6 +195,18 @@ def test_chance_alone_is_no_error_of_calibration():
     assert np.median(off) == pytest.approx(0.15, abs=0.03)
 
 
+def test_a_perfect_model_is_not_refused_for_few_rows(registry, truth):
+    evidence = measured(truth)
+    few = slice(0, 200)
+    for name in ("y", "groups"):
+        evidence[name] = evidence[name][few]
+    evidence["predictions"] = {k: v[few] for k, v in evidence["predictions"].items()}
+    verdict = gate.judge(opened(registry, rows=200), **evidence)
+    line = verdict.checks.set_index("check").loc["calibration error"]
+    assert line["value"] > BOUNDS.max_calibration_error
+    assert line["passed"] is True
+
+
 def test_rows_of_one_entity_are_not_taken_for_many():
     """Ten equal rows an entity: the square without its variance is 0 in the mean only when clusters are known."""
     generator = np.random.default_rng(3)
@@ -243,6 +255,7 @@ def test_what_is_missing_is_said_in_cases(registry, truth):
     verdict = gate.judge(opened(registry, replace(BOUNDS, floors=("base rate",)), rows=200), **evidence)
     line = verdict.checks.set_index("check").loc["log loss below base rate"]
     assert line["value"] < 0 < line["high"]
+    assert line["passed"] is False  # a lead that may be chance is none
     error = (line["high"] - line["low"]) / 3.92
     having = evidence["y"].sum()
     more = int(line["missing"].split()[1].replace(",", ""))
@@ -343,6 +356,12 @@ def test_a_day_later_nothing_may_be_easier(registry, truth, changes, start, tamp
     gate.record_verdict(registry, gate.judge(opened(registry), **measured(truth)), context=CONTEXT)
     later = opened(registry, replace(BOUNDS, **changes), start=start, end="2024-08-01")
     assert later.tampered is tampered
+
+
+def test_an_attempt_binds_nobody_on_later_windows(registry, truth):
+    """Stricter thresholds that came too late are no verdict that later ones would have to keep to."""
+    gate.record_verdict(registry, loose(registry, truth, max_calibration_error=0.01), context=CONTEXT)
+    assert not opened(registry, start="2024-03-08", end="2024-08-01").tampered
 
 
 def test_an_edited_log_stops_everything(registry, truth):
