@@ -280,3 +280,15 @@ def test_a_way_that_fails_or_takes_too_long_says_why(tmp_path):
 def test_a_null_test_that_fails_is_named():
     failed = {"set": "made, shuffled", "way": "crmlab", "why": "ValueError: a | b"}
     assert "crmlab on made, shuffled failed: ValueError: a / b." in page.page([], {"not_finished": [failed]})
+
+
+def test_a_constant_has_no_rank_in_calibration():
+    one = _made(600)
+    share = np.full(len(one.tested), one.y[one.tested].mean())
+    p = np.clip(share + one.X["number"].to_numpy()[one.tested] / 10, 0.01, 0.99)
+    lines = records.figures(
+        one, [_run("crmlab", share), _run("base rate", share), _run("p", p)], n_bootstrap=50, seed=0
+    )
+    assert [line["ece_ranked"] for line in lines] == [False, False, True]
+    assert {line["ece_best"] for line in lines} == {"p"}
+    assert "no rank: the base rate" in page.page(lines, {})

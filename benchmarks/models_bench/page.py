@@ -51,7 +51,8 @@ tested row.
 
 Intervals are 95 %, over resampled entities. **Bold** is the lowest log loss of a set; a *tie* is a paired difference
 from it whose interval holds 0. Calibration error: mean gap between predicted and observed share in ten bins of equal
-size; what gives every row the same share is left out when it is ranked. CPU is user and system time of fitting, all folds together.
+size; what gives every row the same share is left out when it is ranked. CPU is user and system time of fitting, all
+folds together.
 
 {about.get("date")}, {about.get("cpu")}, {about.get("cores")} cores, {about.get("memory_gb")} GB, Python
 {about.get("python")}, seed {about.get("seed")}. Load before the first set: {about.get("load_before")}."""
@@ -91,9 +92,10 @@ def _summary(by_set: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
     ]
     words = (
         f"\nOf {len(rows)} sets crmlab is better beyond its interval on {counts['better']}, tied on {counts['tie']} and "
-        f"behind on {counts['behind']}. Where it tells rows apart ({ranked} sets), its calibration error is the lowest, or "
-        f"tied with the lowest, on {lowest}. The best of the others is chosen on the tested rows, so nobody could have known it beforehand; the known bar of "
-        "about 20 tools tried before was chosen so, too. Gate: whether crmlab beats the base rate beyond its interval."
+        f"behind on {counts['behind']}. Where it tells rows apart ({ranked} sets), its calibration error is the lowest, "
+        f"or tied with the lowest, on {lowest}. The best of the others is chosen on the tested rows, so nobody could "
+        "have known it beforehand; the known bar of about 20 tools tried before was chosen so, too. Gate: whether crmlab "
+        "beats the base rate beyond its interval."
     )
     return [*head, *rows, words]
 

@@ -25,10 +25,11 @@ def figures(one: BenchmarkSet, runs: Sequence[Run], *, n_bootstrap: int, seed: i
     Returns
     -------
     Lines of: set, protocol, way, log_loss (with _low, _high), roc_auc, ece (10 bins of equal size; with _low, _high),
-    fit_cpu_s, predict_cpu_s, n_test, wall_s (of fitting), version, n_train; `best`: the way with the lowest log loss;
-    `behind` (with _low, _high): log loss minus that of the best; `tied`: that interval holds 0; `ece_ranked`: it
-    tells rows apart; `ece_best`, `ece_tied`: the same of the calibration error among ways that do; `other`, `from_other` (with _low, _high): in our
-    own lines, the best of the other ways and the log loss minus its; `refused`: see `_refused`, in our own lines.
+    fit_cpu_s, predict_cpu_s, n_test, wall_s (of fitting), version, n_train.
+    `best`: the way with the lowest log loss; `behind` (with _low, _high): log loss minus that of the best; `tied`: that
+    interval holds 0. `ece_ranked`: it tells rows apart; `ece_best`, `ece_tied`: the same of the calibration error among
+    ways that do. In our own lines: `other`, the best of the other ways; `from_other` (with _low, _high), the log loss
+    minus its; `refused`, see `_refused`.
     """
     y, groups = one.y[one.tested], one.groups[one.tested]
     losses = np.column_stack([_losses(y, run.p) for run in runs])
