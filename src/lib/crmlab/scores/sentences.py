@@ -21,6 +21,7 @@ __all__ = [
 
 _SPACE = "\u00a0"
 _WORTH_A_LOOK = 0.01
+_LOOKED_AT_ONCE = ("creation", "first_quote")
 
 
 def _percent(share: float, digits: int = 0) -> str:
@@ -48,13 +49,27 @@ def scores_sentence(scoring: Scoring) -> str:
             f"{scoring.reason.rstrip('.')}.{asked}"
         )
     if scoring.scores.empty:
-        return f"No {many} are open on this date, so nobody is scored."
+        late = f"; {scoring.n_expired:,} were looked at longer ago than the horizon" if scoring.n_expired else ""
+        return f"No {many} are open to be scored on this date{late}."
     p = scoring.scores["p"]
+    once = scoring.question.snapshots in _LOOKED_AT_ONCE
     bound = "" if scoring.published.published_as == "probability" else " They are an upper bound, not a promise."
     return (
-        f"{n:,} open {many} are scored, from {_percent(p.min(), 1)} to {_percent(p.max(), 1)}; "
-        f"{p.sum():.0f} outcomes are expected of them ({scoring.question.outcome})." + _best(scoring) + bound
-    )
+        f"{n:,} open {many} are scored for {scoring.question.outcome}, from {_percent(p.min(), 1)} to "
+        f"{_percent(p.max(), 1)}" + (_of_a_look(scoring) if once else f"; {p.sum():.0f} are expected to come true.")
+    ) + f"{_best(scoring)}{bound}"
+
+
+def _of_a_look(scoring: Scoring) -> str:
+    """Scores of a single look are about that moment; nobody knows them anew for what has passed since."""
+    look = {"creation": "creation", "first_quote": "first quote"}[scoring.question.snapshots]
+    late = scoring.n_expired
+    gone = f" {late:,} more were looked at so long ago that the horizon has passed." if late else ""
+    return f", each as it stood at its {look}: the horizon counts from there.{gone}"
+
+
+def _nothing(scoring: Scoring) -> str:
+    return "No model has passed the gate, so nothing is shown here." if scoring.published is None else ""
 
 
 def _best(scoring: Scoring) -> str:
@@ -67,8 +82,11 @@ def _best(scoring: Scoring) -> str:
     )
 
 
-def band_sentence(bands: pd.DataFrame) -> str:
-    """Say what came of the bands on past rows; `bands`: frame of `Scoring.past_bands`."""
+def band_sentence(scoring: Scoring) -> str:
+    """Say what came of the bands on past rows."""
+    if nothing := _nothing(scoring):
+        return nothing
+    bands = scoring.past_bands()
     known = bands[bands["n"] > 0]
     if known.empty or known["observed"].isna().all():
         return "There are no past rows that the tested model had not seen, so nothing can be said about earlier bands."
@@ -80,15 +98,19 @@ def band_sentence(bands: pd.DataFrame) -> str:
     )
 
 
-def override_sentence(table: pd.DataFrame) -> str:
-    """Say who was right where score and owner disagreed; `table`: frame of `Scoring.who_was_right`."""
+def override_sentence(scoring: Scoring) -> str:
+    """Say who was right where score and owner disagreed."""
+    if nothing := _nothing(scoring):
+        return nothing
+    table = scoring.who_was_right()
     by = table.set_index("who_expected_more")
     if not by.loc["all", "rows"]:
         return "Owners enter no probability of their own here, so nothing can be compared with the scores."
     said = [_who(by.loc[word], word) for word in ("owner", "score") if by.loc[word, "rows"]]
     better = "score" if by.loc["all", "brier_score"] < by.loc["all", "brier_owner"] else "owner"
+    n = int(by.loc["all", "rows"])
     return (
-        f"{' '.join(said)} Over all {by.loc['all', 'rows']:,} past rows the {better} had the smaller squared error. "
+        f"{' '.join(said)} Over all {n:,} past rows the {better} had the smaller squared error. "
         "An owner's number has no horizon, so part of the gap may be a difference of question."
     )
 
@@ -98,12 +120,14 @@ def _who(row: pd.Series, word: str) -> str:
     means = {"owner": row["owner_mean"], "score": row["p_mean"]}
     return (
         f"Where the {word} had expected clearly more ({_percent(means[word])} against the {other}'s "
-        f"{_percent(means[other])}; {row['cases']:,} cases), {_percent(row['observed'])} came true."
+        f"{_percent(means[other])}; {int(row['cases']):,} cases), {_percent(row['observed'])} came true."
     )
 
 
 def margin_sentence(scoring: Scoring) -> str:
     """Say how far the order by expected margin differs from the order by score."""
+    if nothing := _nothing(scoring):
+        return nothing
     scores = scoring.scores
     known = scores["expected_margin"].notna()
     if not known.any():
@@ -121,6 +145,8 @@ def margin_sentence(scoring: Scoring) -> str:
 
 def effort_sentence(scoring: Scoring) -> str:
     """Say what won cases still took, or why that cannot be said."""
+    if nothing := _nothing(scoring):
+        return nothing
     if isinstance(scoring.effort_history, str):
         return scoring.effort_history
     every = scoring.effort_history.cells
@@ -137,8 +163,10 @@ def effort_sentence(scoring: Scoring) -> str:
     )
 
 
-def change_sentence(changes: Changes) -> str:
+def change_sentence(scoring: Scoring, changes: Changes) -> str:
     """Say how far scores moved since last time, and through what."""
+    if nothing := _nothing(scoring):
+        return nothing
     if changes.table.empty:
         return "There is no earlier score to compare with; from the next run on, changes are explained here."
     day = f"{changes.since:%Y-%m-%d}"
@@ -150,8 +178,10 @@ def change_sentence(changes: Changes) -> str:
     return f"{what} {changes_sentence(changes.parts)}"
 
 
-def wrong_data_sentence(table: pd.DataFrame) -> str:
+def wrong_data_sentence(scoring: Scoring, table: pd.DataFrame) -> str:
     """Say how many scores may be low because of wrong data; `table`: frame of `wrong_data_list`."""
+    if nothing := _nothing(scoring):
+        return nothing
     if table.empty:
         return "No score shows a sign of wrong data."
     much = (table["could_gain"] >= _WORTH_A_LOOK).sum()

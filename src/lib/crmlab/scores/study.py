@@ -66,7 +66,10 @@ class Scoring:
     question, as_of : what was asked, and when.
     published : what gave the scores; None where no model has passed the gate by that date.
     reason, missing : why there are no scores, and what would be needed; empty otherwise.
-    rows, X : the open entities and their features. scores : of `score_rows`, and owner_id; empty without a model.
+    rows, X : the open entities that can be scored, and their features.
+    scores : of `score_rows`, and owner_id; empty without a model.
+    priority, n_closed_won, cuts : of the scores; see `bands`.
+    n_expired : open entities whose only look lies longer ago than the horizon: what it was about is decided.
     past : mature rows that the tested twin had not learned from: key, as_of, label, p (its score), owner_probability.
     reference, reference_rows : features of past and training rows, by which "typical" is meant.
     """
@@ -83,6 +86,7 @@ class Scoring:
     scores: pd.DataFrame = field(repr=False)
     priority: Priority = field(repr=False)
     n_closed_won: int
+    n_expired: int
     cuts: CutPoints | None
     past: pd.DataFrame = field(repr=False)
     reference: pd.DataFrame = field(repr=False)
@@ -320,7 +324,8 @@ def score_open(
     Scoring; without scores, but with reason and what is missing, where no model has passed.
     """
     published, reason, missing = _published(registry, as_of)
-    rows = open_rows(crm, question, as_of=as_of)
+    every = open_rows(crm, question, as_of=as_of)
+    rows = every[~_expired(every, question, as_of)].reset_index(drop=True)
     X = build_features(crm, rows)
     labelled = _sampled(_mature(crm, question, as_of), question.key, max_rows, seed)
     reference = build_features(crm, labelled)
@@ -328,9 +333,10 @@ def score_open(
     cuts = _cuts(published, past)
     customers, apart = closed_won(crm, rows, as_of=as_of)
     scores, priority = _scores(published, rows, X, cuts, customers, conversion_value)
+    n_expired = len(every) - len(rows)
     return Scoring(
-        question, as_of, crm, registry, published, reason, missing, rows, X, scores, priority, apart, cuts, past,
-        reference, labelled,
+        question, as_of, crm, registry, published, reason, missing, rows, X, scores, priority, apart, n_expired,
+        cuts, past, reference, labelled,
     )  # fmt: skip
 
 
@@ -339,6 +345,13 @@ def _published(registry: Registry, as_of: str) -> tuple[PublishedModel | None, s
         return require_published(registry, as_of=as_of or None), "", ""
     except NotEnoughEvidence as error:
         return None, error.found, error.remedy
+
+
+def _expired(rows: pd.DataFrame, question: Question, as_of: str) -> np.ndarray:
+    """Looks so long ago that their horizon has passed: an open case has missed it, whatever the score said."""
+    if question.label != "within_horizon":
+        return np.zeros(len(rows), bool)
+    return (rows["as_of"] + question.horizon_days * _DAY <= as_instant(as_of)).to_numpy(bool)
 
 
 def _mature(crm: Crm, question: Question, as_of: str) -> pd.DataFrame:
