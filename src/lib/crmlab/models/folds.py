@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-__all__ = ["inner_folds"]
+__all__ = ["inner_folds", "newest_enough"]
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
@@ -40,6 +40,17 @@ def inner_folds(
         if not _enough(folds, y):
             folds = _forward(np.asarray(order), names, 0)
     return [fold for fold in folds if _enough([fold], y)]
+
+
+def newest_enough(folds: Folds, y: np.ndarray, *, rows: int = 6_000, outcomes: int = 400) -> Folds:
+    """Return the last folds, oldest of them first, that suffice to judge: more would cost time and hardly say more."""
+    kept: Folds = []
+    for fold in reversed(folds):
+        kept.insert(0, fold)
+        ahead = np.concatenate([y[predicted] for _, predicted in kept])
+        if len(ahead) >= rows and np.bincount(ahead, minlength=2).min() >= outcomes:
+            break
+    return kept
 
 
 def _random(names: np.ndarray, seed: int) -> Folds:

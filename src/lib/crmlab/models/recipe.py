@@ -7,15 +7,19 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from crmlab.calibration import choose_calibration
 from crmlab.metrics import log_loss
-from crmlab.schema import DataError, NotEnoughEvidence
+from crmlab.schema import DataError
 
-from .blend import BASE_RATE, blend, blend_weights
+from .blend import BASE_RATE, beats_base_rate, blend, blend_weights
 from .boosting import make_boosting
+from .contract import check_both_classes, outcomes
 from .floors import RateTable
-from .folds import inner_folds
+from .folds import inner_folds, newest_enough
 from .forest import make_forest
 from .linear import make_logistic
+from .members import Fold, try_members
+from .selection import learnable_columns, strongest_columns
 
 __all__ = ["ScoreModel", "make_models"]
 
@@ -25,8 +29,10 @@ _FEW = 40
 class ScoreModel(ClassifierMixin, BaseEstimator):
     """Logistic regression, random forest and XGBoost, blended with the base rate in logit space.
 
-    logit(raw) = Σ weight · logit(member) + weight · logit(base rate): non-negative weights with the lowest log loss on
-    inner out-of-sample predictions (forward in time where the rows have an order).
+    logit(raw) = Σ weight · logit(member) + weight · logit(base rate): weights from 0 to 1 that add up to 1, with
+    the lowest log loss on inner out-of-sample predictions (forward in time where the rows have an order). Settings of
+    the members are chosen on them as well. Where the blend does not beat the base rate on them by a standard error,
+    the base rate alone has weight; a calibration is added where a forward check on them shows that it helps.
 
     Parameters
     ----------
@@ -37,7 +43,7 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
     columns_ : names of the features fitted.
     base_rate_ : share of ones among the training rows.
     few_ : fewer than 40 rows of one class.
-    members_ : name → fitted pipeline, also of those without weight.
+    members_ : name → fitted pipeline, also of those without weight. settings_ : name → what was chosen for it.
     weights_ : member or "base rate" → weight above 0.
     calibrator_ : fitted object of `calibration`, or None where none helps.
     inner_ : frame of model and inner log loss.
@@ -68,12 +74,17 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         ------
         NotEnoughEvidence : one class only. DataError : infinite numbers, columns of one name.
         """
-        y = _outcomes(y)
+        y = _both(outcomes(y, n=len(X)))
         self.columns_, self.classes_ = _checked(X).columns.to_list(), np.array([0, 1])
         self.base_rate_, self.few_ = float(y.mean()), bool(np.bincount(y).min() < _FEW)
-        self.weights_, self.inner_ = self._blend_inside(X, y, order, groups, gap_days)
-        self.members_ = {name: make().fit(X, y) for name, make in self._makers(X).items()}
-        self.calibrator_ = None
+        inside = inner_folds(y, order=order, groups=groups, gap_days=gap_days, seed=self.seed)
+        inside = newest_enough(inside, y)
+        folds = [self._fold(X, y, order, *fold) for fold in inside]
+        trials = try_members(folds, seed=self.seed) if folds and all(len(f.X_fit.columns) for f in folds) else {}
+        self._weigh(trials, folds, inside, order, groups, gap_days)
+        taught = X[self._taught(X, y, order)]
+        self.members_ = {name: trial.make(taught).fit(taught, y) for name, trial in trials.items()}
+        self.settings_ = {name: trial.settings for name, trial in trials.items()}
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
@@ -101,25 +112,34 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         """Return 1 where the outcome is more likely than not."""
         return (self.predict_proba(X)[:, 1] > 0.5).astype(int)
 
-    def _makers(self, X: pd.DataFrame) -> dict[str, Callable[[], object]]:
-        return {name: make for name, make in make_models(X, seed=self.seed).items() if name in _MEMBERS}
+    def _taught(self, X: pd.DataFrame, y: np.ndarray, order: np.ndarray | None) -> list[str]:
+        learnable = learnable_columns(X, order=order)
+        return strongest_columns(X[learnable], y, seed=self.seed)
 
-    def _blend_inside(self, X: pd.DataFrame, y: np.ndarray, order: object, groups: object, gap_days: int) -> tuple:
-        folds = inner_folds(y, order=order, groups=groups, gap_days=gap_days, seed=self.seed)
-        if not folds:
-            return {BASE_RATE: 1.0}, pd.DataFrame({"model": [BASE_RATE], "inner log loss": [np.nan]})
-        makers = self._makers(X)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in [*makers, BASE_RATE]}
-        for fit, ahead in folds:
-            for name, make in makers.items():
-                parts[name].append(make().fit(X.iloc[fit], y[fit]).predict_proba(X.iloc[ahead])[:, 1])
-            parts[BASE_RATE].append(np.full(len(ahead), y[fit].mean()))
-        inside = {name: np.concatenate(p) for name, p in parts.items()}
-        outcomes = np.concatenate([y[ahead] for _, ahead in folds])
-        weights = {name: w for name, w in blend_weights(inside, outcomes).items() if w > 0}
-        inside["blend"] = blend(inside, weights)
-        losses = [(name, log_loss(outcomes, p)) for name, p in inside.items()]
-        return weights, pd.DataFrame(losses, columns=["model", "inner log loss"])
+    def _fold(self, X: pd.DataFrame, y: np.ndarray, order: object, fit: np.ndarray, ahead: np.ndarray) -> Fold:
+        part = X.iloc[fit]
+        taught = self._taught(part, y[fit], None if order is None else np.asarray(order)[fit])
+        return Fold(part[taught], y[fit], X.iloc[ahead][taught], y[ahead])
+
+    def _weigh(self, trials: dict, folds: list[Fold], inside: list, order: object, groups: object, gap: int) -> None:
+        """Learn weights and calibration from the predictions of the rows ahead."""
+        self.weights_, self.calibrator_ = {BASE_RATE: 1.0}, None
+        self.inner_ = pd.DataFrame({"model": [BASE_RATE, "blend"], "inner log loss": [np.nan, np.nan]})
+        if not trials:
+            return
+        rows = np.concatenate([ahead for _, ahead in inside])
+        y, entities = _outcomes(folds), rows if groups is None else np.asarray(groups)[rows]
+        p = {name: trial.ahead for name, trial in trials.items()}
+        p[BASE_RATE] = np.concatenate([np.full(len(f.y_ahead), f.y_fit.mean()) for f in folds])
+        if beats_base_rate(p, y, entities, seed=self.seed):
+            self.weights_ = {name: w for name, w in blend_weights(p, y).items() if w > 0}
+            when = None if order is None else np.asarray(order)[rows]
+            raw = blend(p, self.weights_)
+            chosen = choose_calibration(raw, y, order=when, groups=entities, gap_days=gap, seed=self.seed)
+            self.calibrator_ = chosen.calibrator
+        p["blend"] = blend(p, self.weights_)
+        losses = [(name, log_loss(y, q)) for name, q in p.items()]
+        self.inner_ = pd.DataFrame(losses, columns=["model", "inner log loss"])
 
 
 def make_models(features: pd.DataFrame, *, seed: int) -> dict[str, Callable[[], object]]:
@@ -133,24 +153,19 @@ def make_models(features: pd.DataFrame, *, seed: int) -> dict[str, Callable[[], 
     }
 
 
-_MEMBERS = ("logistic regression", "random forest", "XGBoost")
-
-
 def _base_rate() -> object:
     from sklearn.dummy import DummyClassifier
 
     return DummyClassifier(strategy="prior")
 
 
-def _outcomes(y: np.ndarray) -> np.ndarray:
-    y = np.asarray(y).astype("int64")
-    if len(np.unique(y)) < 2:
-        raise NotEnoughEvidence(
-            "There is only one kind of outcome: nothing tells the two apart.",
-            found=f"{len(y):,} rows, all {'without' if not y.sum() else 'with'} the outcome",
-            remedy="bring more history, or choose a horizon in which both happen.",
-        )
+def _both(y: np.ndarray) -> np.ndarray:
+    check_both_classes(y)
     return y
+
+
+def _outcomes(folds: list[Fold]) -> np.ndarray:
+    return np.concatenate([fold.y_ahead for fold in folds])
 
 
 def _checked(X: pd.DataFrame, columns: list[str] | None = None) -> pd.DataFrame:
