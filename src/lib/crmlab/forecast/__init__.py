@@ -1,6 +1,8 @@
 """What the pipeline will bring: a distribution per month and quarter, against target, tried on the past."""
 
 from .backtest import OURS, Backtest, backtest_forecast
+from .cards import BattleCards, battle_cards
+from .deals import at_risk, must_win
 from .facts import DealFacts, known_deals
 from .outlook import LEVELS, Forecast, forecast_pipeline
 from .periods import Period, forecast_edges, forecast_periods
@@ -12,6 +14,7 @@ __all__ = [
     "LEVELS",
     "OURS",
     "Backtest",
+    "BattleCards",
     "DealFacts",
     "Draws",
     "Forecast",
@@ -20,12 +23,15 @@ __all__ = [
     "Residuals",
     "Shock",
     "Situation",
+    "at_risk",
     "backtest_forecast",
+    "battle_cards",
     "build_situation",
     "estimate_shock",
     "forecast_edges",
     "forecast_periods",
     "forecast_pipeline",
     "known_deals",
+    "must_win",
     "simulate",
 ]

@@ -7,7 +7,6 @@ import pandas as pd
 
 from crmlab.crm import Crm, as_instant
 from crmlab.intervals import share_interval
-from crmlab.schema import NotEnoughEvidence
 
 from .facts import DealFacts, known_deals
 from .naive import NAIVE, naive_forecasts
@@ -23,6 +22,11 @@ OURS = "crmlab"
 _DAY = pd.Timedelta(days=1)
 _FEW_WON = 60
 _HISTORY_DAYS = 90
+_ERROR_COLUMNS = ["as_of", "period", "when", "method", "error"]
+_RESULT_COLUMNS = [
+    *("as_of", "period", "when", "level", "group", "realised", "median", "low", "high"),
+    *("independent_low", "independent_high", "inside", "inside_independent", "crps"),
+]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Backtest:
         Returns
         -------
         Frame: when, level, n (forecasts), covered (share, low, high: Wilson), independent (the same without the shared
-        shock), bias (mean of realised over forecast, less 1). Windows of neighbouring dates overlap, so the intervals
+        shock), bias (all that came over all medians, less 1). Windows of neighbouring dates overlap, so the intervals
         are somewhat too narrow for quarters.
         """
         rows = []
@@ -95,7 +99,7 @@ def backtest_forecast(
     seed: int,
     n_draws: int = 1000,
     most_dates: int = 24,
-    n_fits: int = 4,
+    n_fits: int = 3,
     facts: DealFacts | None = None,
 ) -> Backtest:
     """Try the forecast at the first snapshot of each earlier month.
@@ -112,9 +116,9 @@ def backtest_forecast(
     at = as_instant(as_of)
     facts = facts or known_deals(crm, as_of=at)
     dates = _origins(rows, facts, at, most_dates)
-    empty = pd.DataFrame()
     if len(dates) < 2:
-        return Backtest(empty, empty, estimate_shock([]), "The history is too short to try the forecast on it.")
+        empty = pd.DataFrame(columns=_RESULT_COLUMNS), pd.DataFrame(columns=_ERROR_COLUMNS)
+        return Backtest(*empty, estimate_shock([]), "The history is too short to try the forecast on it.")
     situations = _situations(crm, rows, features, facts, dates, seed=seed, n_fits=n_fits)
     results, errors = [], []
     for k, situation in enumerate(situations):
@@ -124,7 +128,7 @@ def backtest_forecast(
         open_now = (rows["as_of"] == situation.as_of).to_numpy()
         errors += _errors(forecast, facts, features[open_now], at)
     shock = estimate_shock([r for s in situations if (r := _residuals(s, facts, until=at)) is not None])
-    return Backtest(pd.DataFrame(results), pd.DataFrame(errors), shock)
+    return Backtest(pd.DataFrame(results, columns=_RESULT_COLUMNS), pd.DataFrame(errors, columns=_ERROR_COLUMNS), shock)
 
 
 def _origins(rows: pd.DataFrame, facts: DealFacts, at: pd.Timestamp, most: int) -> list[pd.Timestamp]:
@@ -167,16 +171,25 @@ def _forecast(crm: Crm, situation: Situation, shock: Shock, *, n_draws: int, see
 
 
 def _residuals(situation: Situation, facts: DealFacts, *, until: pd.Timestamp) -> Residuals | None:
-    """Wins by step that had wholly passed by a date, beside those that were expected."""
+    """Amounts won in the steps that had wholly passed by a date, beside what was expected of them.
+
+    Amounts rather than wins: it is their spread that must be honest. They are counted in units of the mean slope, so
+    that a residual of one is what a shift of one in the log-odds would do.
+    """
     k = int((situation.edges[1:] <= until).sum())
     if k == 0:
         return None
-    won = facts.won(before=until, since=situation.as_of)["closed_at"]
-    realised = np.histogram(won.to_numpy().astype("int64"), bins=situation.edges.asi8)[0][:k]
-    p = situation.won_in_step()[:, :k]
-    new = situation.new.expected[:k]
-    chance = (p * (1 - p)).sum(axis=0) + new * situation.new.dispersion
-    return Residuals(realised.astype("float64"), p.sum(axis=0) + new, chance, (p * (1 - p)).sum(axis=0) + new)
+    won = facts.won(before=until, since=situation.as_of)
+    weights = won["amount"].fillna(0.0).to_numpy()
+    realised = np.histogram(won["closed_at"].to_numpy().astype("int64"), situation.edges.asi8, weights=weights)[0][:k]
+    p, new = situation.won_in_step()[:, :k], situation.new
+    mean, square = situation.amount_moments()
+    rate, new_mean, new_square = new.expected[:k], new.amounts.mean(), (new.amounts**2).mean()
+    expected = mean @ p + rate * new_mean
+    chance = square @ p - mean**2 @ p**2 + rate * new_square + new.unevenness * (rate * new_mean) ** 2
+    slope = mean @ (p * (1 - p)) + rate * new_mean
+    unit = max(float(slope.mean()), 1e-9)
+    return Residuals(realised / unit, expected / unit, chance / unit**2, slope / unit)
 
 
 def _realised(facts: DealFacts, period: Period, members: set[str] | None) -> float:
@@ -234,14 +247,3 @@ def crps(draws: np.ndarray, realised: float) -> float:
     n = len(x)
     among = 2 * float(np.dot(2 * np.arange(1, n + 1) - n - 1, x)) / n**2
     return float(np.abs(x - realised).mean()) - among / 2
-
-
-def check_enough(backtest: Backtest) -> None:
-    """Check that the forecast could be tried.
-
-    Raises
-    ------
-    NotEnoughEvidence : it could not.
-    """
-    if backtest.why_not:
-        raise NotEnoughEvidence(backtest.why_not, remedy="take a later `as_of`.")

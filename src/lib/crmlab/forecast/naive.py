@@ -26,7 +26,7 @@ def naive_forecasts(facts: DealFacts, features: pd.DataFrame, *, period: Period,
     pace = facts.won(before=at, since=at - _PACE_DAYS * _DAY)["amount"].sum() / _PACE_DAYS
     found = {"recent average": closed + pace * left}
     year = pd.DateOffset(years=1)
-    if facts.deals["created_at"].min() < start - year:
+    if facts.deals["closed_at"].min() < start - year:
         found["same period last year"] = (
             closed + facts.won(before=period.end - year, since=start - year)["amount"].sum()
         )

@@ -112,6 +112,15 @@ class Forecast:
             "independent": spread(self.amounts(period, members, independent=True)),
         }
 
+    def key_numbers(self, role: str = "this quarter") -> dict[str, object]:
+        """Return period (its name), median, low, high (80 %), open_deals, and chance (of its target; NaN without)."""
+        period = self.period(role)
+        whole, target = self.amounts(period), target_value(self, period, "total", "all", None)
+        middle, low, high = spread(whole)
+        chance = float((whole >= target).mean()) if np.isfinite(target) and target > 0 else float("nan")
+        numbers = {"median": middle, "low": low, "high": high, "chance": chance}
+        return {"period": period.name, "open_deals": len(self.situation.deals), **numbers}
+
     def target_table(self, levels: Sequence[str] = LEVELS) -> pd.DataFrame:
         """Return one row per period, level and group that has a target set before the forecast's date.
 

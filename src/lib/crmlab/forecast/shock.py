@@ -1,8 +1,8 @@
 """What all deals have in common: a good or bad season moves every one of them.
 
 Each month ahead, the log-odds of every win move by u + v_m: u is shared by the whole horizon, v_m by one month. Both
-are normal; their sizes are learned from how far realised wins fell from expected ones at earlier dates. With few
-earlier dates the sizes stay uncertain, and the forecast stays wide.
+are normal; their sizes are learned from how far what was won fell from what had been expected at earlier dates, beyond
+what independent deals explain. With few earlier dates the sizes stay uncertain, and the forecast stays wide.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _PRIOR = 0.3
 
 @dataclass(frozen=True)
 class Residuals:
-    """Wins at one earlier date, by step.
+    """What was won after one earlier date, by step, in any unit.
 
     Attributes
     ----------
-    realised, expected : (k,) wins in each step that has wholly passed.
-    chance : (k,) variance of the wins if deals were independent.
-    slope : (k,) change of the expected wins per unit of log-odds.
+    realised, expected : (k,) won in each step that has wholly passed.
+    chance : (k,) its variance if deals were independent.
+    slope : (k,) change of what is expected per unit of log-odds.
     """
 
     realised: np.ndarray

@@ -84,9 +84,8 @@ def _amounts(situation: Situation, n_draws: int, rng: np.random.Generator) -> np
 def _new_amounts(situation: Situation, shift: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Poisson wins, their rate moved by the shock and by how unevenly deals come; amounts and owners drawn."""
     new, (n_draws, n_steps) = situation.new, shift.shape
-    weeks = (situation.edges[-1] - situation.edges[0]).days / 7
-    spread = max((new.dispersion - 1) / max(weeks, 1.0), 1e-6)
-    pace = rng.gamma(1 / spread, spread, size=n_draws)
+    uneven = max(new.unevenness, 1e-6)
+    pace = rng.gamma(1 / uneven, uneven, size=n_draws)
     n_won = rng.poisson(new.expected[None, :] * pace[:, None] * np.exp(shift))
     place = np.repeat(np.arange(n_draws * n_steps), n_won.ravel())
     owner = rng.choice(len(new.owners), size=len(place), p=new.shares)

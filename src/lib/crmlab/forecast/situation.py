@@ -20,6 +20,8 @@ _REACH_DAYS = 196
 _RECENT_DAYS = 182
 _MEMORY_DAYS = 730
 _FEW_WON = 20
+_ENOUGH_WON = 150
+"""From so many won deals on, trees were measured to predict later deals better than the linear hazards."""
 _MOST_GROWTH = 1.5
 """Largest logarithm of amount won over amount entered that is believed: beyond, somebody mistyped."""
 
@@ -31,13 +33,13 @@ class NewDeals:
     Attributes
     ----------
     expected : (months,) expected wins of deals still to be created.
-    dispersion : variance over mean of the weekly creations; 1 for pure chance.
+    unevenness : variance of the common factor by which more or fewer deals come than as of late; 0 for pure chance.
     amounts : amounts of recent wins, to draw from.
     owners, shares : who takes new deals, and how much of them.
     """
 
     expected: np.ndarray
-    dispersion: float
+    unevenness: float
     amounts: np.ndarray
     owners: np.ndarray
     shares: np.ndarray
@@ -85,13 +87,22 @@ class Situation:
         stay = np.cumprod(1 - self.win - self.lose, axis=1)
         return self.win * np.concatenate([np.ones((len(stay), 1)), stay[:, :-1]], axis=1)
 
+    def amount_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return (n,) mean and mean square, in EUR, of what each open deal would be won for."""
+        growth = np.exp(self.growth)
+        mean = self.deals["amount"].to_numpy("float64") * growth.mean()
+        square = self.deals["amount"].to_numpy("float64") ** 2 * (growth**2).mean()
+        for j in np.flatnonzero(np.isnan(mean)):
+            typical = self.typical.get(str(self.deals["product"].iloc[j]), self.typical[""])
+            mean[j], square[j] = typical.mean(), (typical**2).mean()
+        return mean, square
+
 
 def fit_hazards(features: pd.DataFrame, times: pd.DataFrame, rows: pd.DataFrame, *, seed: int) -> CompetingRisks:
     """Return hazards fitted on snapshots whose `times` were known at the date of the fit (`outcome_times`)."""
-    # Few wins: features could only mislead; the strong penalty of the linear model takes care of that.
     wins = rows.loc[(times["event"] == "won").to_numpy(), "opportunity_id"].nunique()
-    learner = "boosting" if wins >= 150 else "linear"
-    model = CompetingRisks(seed=seed, max_days=_REACH_DAYS, learner=learner, max_cells=60_000)
+    learner = "boosting" if wins >= _ENOUGH_WON else "linear"
+    model = CompetingRisks(seed=seed, max_days=_REACH_DAYS, learner=learner, max_cells=30_000)
     return model.fit_events(features, times)
 
 
@@ -213,7 +224,8 @@ def _new_deals(facts: DealFacts, past: pd.DataFrame, edges: pd.DatetimeIndex, at
     owners = recent["owner"].value_counts(normalize=True).sort_index()
     owners = owners if len(owners) else pd.Series([1.0], index=[NOBODY])
     expected = len(recent) / span * np.diff(reached, axis=1).sum(axis=0)
-    return NewDeals(expected, dispersion, amounts, owners.index.to_numpy(dtype=object), owners.to_numpy())
+    unevenness = (dispersion - 1) / max(len(recent) / span * float((edges[-1] - at) / _DAY), 1.0)
+    return NewDeals(expected, unevenness, amounts, owners.index.to_numpy(dtype=object), owners.to_numpy())
 
 
 def _usual_way(created: pd.DataFrame, at: pd.Timestamp) -> np.ndarray:

@@ -6,7 +6,6 @@ import pandas as pd
 from crmlab.crm import Crm, as_instant
 from crmlab.intervals import share_interval
 from crmlab.metrics import log_loss
-from crmlab.schema import NotEnoughEvidence
 
 from .hazard import CompetingRisks, outcome_times
 
@@ -14,6 +13,10 @@ __all__ = ["CLOSED_ONLY", "EVERY_DEAL", "closed_only_table"]
 
 EVERY_DEAL = "every deal, open ones at risk"
 CLOSED_ONLY = "closed deals only"
+COLUMNS = [
+    *("deals", "model", "n", "predicted", "observed", "bias", "log_loss", "p_ever", "true_within", "true_ever"),
+]
+_GROUPS = ["all", "younger", "older"]
 _FEW = 20
 
 
@@ -22,7 +25,7 @@ def closed_only_table(
     rows: pd.DataFrame,
     features: pd.DataFrame,
     *,
-    tested_at: str | pd.Timestamp,
+    tested_at: str | pd.Timestamp | None = None,
     horizon_days: int,
     seed: int,
     **settings: object,
@@ -34,36 +37,35 @@ def closed_only_table(
     Parameters
     ----------
     rows, features : labelled snapshots of deals (`build_snapshots`) and their features, row for row.
+    tested_at : the date in question; None for the one with seven tenths of the settled rows before it.
     settings : of `CompetingRisks`.
 
     Returns
     -------
     Frame: deals (all, younger, older than the median age), model, n (tested deals), predicted (mean P(won within the
     horizon)), observed (share, low, high), log_loss, p_ever (mean P(won at all)), true_within and true_ever (means of
-    the known truth; NaN where there is none), bias (predicted less observed).
-
-    Raises
-    ------
-    NotEnoughEvidence : fewer than 20 deals to test, or closed ones to train on.
+    the known truth; NaN where there is none), bias (predicted less observed). Empty with fewer than 20 deals to test or
+    closed deals to train on.
     """
-    at = as_instant(tested_at)
+    settled = rows.loc[rows["mature"], "as_of"]
+    if tested_at is None and settled.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    at = settled.quantile(0.7).normalize().as_unit("us") if tested_at is None else as_instant(tested_at)
     before = (rows["as_of"] < at).to_numpy()
     test = _first_rows(rows, at)
     times = outcome_times(crm, rows[before], as_of=at)
     closed = (times["event"] != "open").to_numpy()
-    if len(test) < _FEW or rows.loc[before, "opportunity_id"][closed].nunique() < _FEW:
-        raise NotEnoughEvidence(
-            "Too few deals to set closed-only training beside training on every deal.",
-            found=f"{len(test):,} deals to test from {at:%Y-%m-%d} on",
-            remedy="take an earlier date, or more data.",
-        )
+    trained = rows.loc[before, "opportunity_id"][closed & (times["days"] > 0).to_numpy()].nunique()
+    if len(test) < _FEW or trained < _FEW or not (times.loc[closed, "event"] == "won").any():
+        return pd.DataFrame(columns=COLUMNS)
     truth = _truth(crm, rows.iloc[test], horizon_days)
     parts = []
     for name, used in ((EVERY_DEAL, np.ones(len(times), bool)), (CLOSED_ONLY, closed)):
         model = CompetingRisks(seed=seed, horizon_days=horizon_days, **settings)
         model.fit_events(features[before][used], times[used])
         parts.append(_measured(name, model, rows.iloc[test], features.iloc[test], truth))
-    return pd.concat(parts, ignore_index=True).sort_values("deals", kind="stable", ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)[COLUMNS]
+    return table.sort_values("deals", key=lambda names: names.map(_GROUPS.index), kind="stable", ignore_index=True)
 
 
 def _first_rows(rows: pd.DataFrame, at: pd.Timestamp) -> np.ndarray:

@@ -94,7 +94,7 @@ class CompetingRisks(ClassifierMixin, BaseEstimator):
     smoothness : penalty on the bends of its baselines; 0 leaves every period its own step.
     age : column of X with the age in days at the moment; not used where it hardly differs.
     n_rounds : rounds of boosting.
-    max_cells : person-periods to fit at most; of more, whole cases are drawn. Twice as many were measured to gain
+    max_cells : person-periods to fit at most; of more, whole cases are drawn. Three times as many were measured to gain
         nothing on weekly snapshots, which are much alike.
     """
 
@@ -109,7 +109,7 @@ class CompetingRisks(ClassifierMixin, BaseEstimator):
         smoothness: float = 10.0,
         age: str = "age_days",
         n_rounds: int = 150,
-        max_cells: int = 80_000,
+        max_cells: int = 40_000,
     ) -> None:
         self.seed = seed
         self.period_days = period_days
