@@ -15,7 +15,17 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from crmlab.calibration import Beta, Isotonic, Sigmoid, VennAbers
-from crmlab.models import ScoreModel, make_models
+from crmlab.models import (
+    HierarchicalLogistic,
+    OdooScoring,
+    OwnerProbability,
+    PointsCard,
+    ScoreModel,
+    SegmentModel,
+    ShrunkenRates,
+    make_models,
+)
+from crmlab.models.hazard import CompetingRisks
 from crmlab.registry import Log, Registry, columns_meta, load_meta, load_model, modelfiles, plain, save_model
 from crmlab.registry.archive import pack, unpack
 from crmlab.registry.freezing import StoredObject, freeze
@@ -74,6 +84,36 @@ def test_the_default_model_comes_back_whole(model, rows, saved):
     assert again.get_params() == model.get_params()
     assert again.weights_ == model.weights_
     pd.testing.assert_frame_equal(again.inner_, model.inner_)
+
+
+OTHERS = {
+    "Odoo": OdooScoring(fields=("source",), team="region"),
+    "points card": PointsCard(),
+    "owner's probability": OwnerProbability(recalibrate=True),
+    "shrunken rates": ShrunkenRates(),
+    "hierarchical": HierarchicalLogistic(levels=("source",)),
+    "segments": SegmentModel(HierarchicalLogistic(levels=("region",)), "source", min_outcomes=10),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_floors_and_small_models_predict_the_same_bits_after_loading(name, rows, tmp_path):
+    X = rows[0].assign(owner_probability=np.linspace(0.05, 0.95, 600), region="Nord", stage="quoted")
+    X = X.astype({"region": "str", "stage": "str"})
+    fitted = OTHERS[name].fit(X, rows[1])
+    again = load_model(tmp_path / save_model(fitted, tmp_path, meta={}))
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+@pytest.mark.parametrize("learner", ["linear", "boosting"])
+def test_hazards_predict_the_same_bits_after_loading(learner, rows, tmp_path):
+    X, generator = rows[0], np.random.default_rng(1)
+    event = generator.choice(["won", "lost", "open"], 600)
+    fitted = CompetingRisks(max_days=140, learner=learner).fit(X, 7.0 * generator.integers(1, 20, 600), event)
+    again = load_model(tmp_path / save_model(fitted, tmp_path, meta={}))
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    for cause, curve in fitted.cumulative_incidence(X, [30, 90]).items():
+        assert np.array_equal(again.cumulative_incidence(X, [30, 90])[cause], curve)
 
 
 @pytest.mark.parametrize("made", [Sigmoid, Isotonic, Beta])
