@@ -113,14 +113,22 @@ def test_the_trap_of_address_states_that_are_not_stored():
     assert [table.score(leads[i]) for i in OPEN] == [61.18, 0.23, 99.53]
 
 
-def test_rare_tags_are_ignored():
+def test_tags_of_fewer_than_fifty_closed_leads_are_ignored():
     leads = [lead for lead in tagged() if lead["tags"] == ["tag1"]]  # 49 closed: 49.2 with smoothing
+    leads += [{"team": 7, "stage": "s1", "tags": ["big"], "status": "lost" if k < 10 else "won"} for k in range(70)]
     table = PlsTable.from_leads(leads, STAGES, FIELDS)
-    assert table.score({"team": 7, "stage": "s1", "tags": ["tag1"]}) == table.score({"team": 7, "stage": "s1"})
-    table.add({"team": 7, "stage": "s1", "tags": ["tag1"], "status": "lost"})
-    # Alone in its field a tag says nothing; the record is used all the same.
-    assert table.tooltip({"team": 7, "stage": "s1", "tags": ["tag1"]})["field"].to_list() == ["stage_id"]
-    assert table.counts().query("field == 'tag_id'")[["won", "lost"]].to_numpy().sum() == pytest.approx(50.2)
+    plain, rare = {"team": 7, "stage": "s1"}, {"team": 7, "stage": "s1", "tags": ["tag1"]}
+    assert table.score(rare) == table.score(plain)
+    assert table.score({**plain, "tags": ["big"]}) == table.score(plain)  # alone in its field a tag says nothing
+    table.add({**rare, "status": "lost"})
+    assert table.score(rare) < table.score(plain) - 20
+    assert table.score({**plain, "tags": ["big"]}) > table.score(plain)
+
+
+def test_a_loss_counts_on_stages_of_the_same_place():
+    table = PlsTable([PlsStage("a", 1), PlsStage("b", 1), PlsStage("c", 2)], [])
+    table.add({"stage": "a", "status": "lost"})
+    assert sorted(table.counts()["value"]) == ["a", "b"]
 
 
 def test_no_stage_is_0_a_won_stage_100_and_nothing_closed_or_shared_is_not_computed():

@@ -117,6 +117,18 @@ def test_at_most_so_many_features():
     assert len(PointsCard(max_features=2).fit(frame, y).features_) == 2
 
 
+def test_better_bins_never_have_fewer_points():
+    """`both` is chosen first; with its two halves on the card it would only counterbalance them."""
+    draw = np.random.default_rng(13)
+    first, second, noise = draw.normal(size=(3, 6000))
+    frame = pd.DataFrame({"first": first, "second": second, "both": first + second + noise / 2})
+    y = draw.random(6000) < expit(first + second - noise / 2)
+    model = PointsCard().fit(frame, y)
+    assert model.features_[0] == "both"
+    for _, bins in model.card().groupby("feature"):
+        assert bins["points"].corr(bins["rate"]) > 0.9
+
+
 def test_levels_and_gaps_never_seen_get_average_points(leads):
     frame, y = leads
     seen = frame.assign(source=frame["source"], calls=frame["calls"].fillna(0))

@@ -71,6 +71,13 @@ def test_few_outcomes_unseen_segments_and_gaps_get_the_pooled_model():
     assert asked.loc["public", "own_loss"] > 0
 
 
+def test_rows_without_a_segment_are_no_segment():
+    X, y = leads(2500, {"retail": 2.0, "public": -2.0}, seed=6)
+    X.loc[X["sector"] == "public", "sector"] = None
+    model = SegmentModel(logistic, "sector").fit(X, y)
+    assert set(model.models_) == {"retail"}
+
+
 def test_outcomes_are_counted_by_entity():
     X, y = leads(300, {"a": 1.0, "b": 1.0}, seed=4)
     groups = np.repeat(np.arange(30), 10)

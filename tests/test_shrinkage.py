@@ -153,6 +153,17 @@ def test_small_firms_are_predicted_better_than_by_raw_rates_or_plain_regression(
     assert 0.8 < np.mean(covered) <= 1
 
 
+def test_the_probability_is_expected_over_what_is_not_known():
+    X, y, _ = firm(15, effects=1.0, draw=np.random.default_rng(21))
+    model = HierarchicalLogistic().fit(X[:15], y[:15])
+    weight, mean, sd = model._log_odds(X[:5])
+    draw = np.random.default_rng(22)
+    chosen = draw.choice(len(weight), 200_000, p=weight)
+    drawn = expit(mean[chosen] + sd[chosen] * draw.normal(size=(200_000, 5))).mean(axis=0)
+    assert model.predict_proba(X[:5])[:, 1] == pytest.approx(drawn, abs=0.003)
+    assert weight.sum() == pytest.approx(1)
+
+
 def test_without_effects_it_stays_near_the_base_rate():
     gap = []
     for X, y, _ in firms(40, 20, effects=0.0, seed=9):
