@@ -14,6 +14,7 @@ __all__ = [
     "plot_curves",
     "plot_honest_counts",
     "plot_model_intervals",
+    "plot_origins",
     "plot_shares",
     "plot_split_gap",
     "plot_triangle",
@@ -65,7 +66,7 @@ def plot_split_gap(gap: pd.DataFrame, *, metric: str, ax: Axes | None = None) ->
     position = np.arange(len(rows))
     ax.hlines(position, rows["honest"], rows["random"], color=_GREY, linewidth=1.5, zorder=1)
     for column, colour, marker, name in (
-        ("honest", 0, "o", "tested on newer leads"),
+        ("honest", 0, "o", "tested on newer rows"),
         ("random", 1, "D", "random split"),
     ):
         ax.scatter(rows[column], position, color=sns.color_palette()[colour], marker=marker, label=name, zorder=2)
@@ -73,6 +74,28 @@ def plot_split_gap(gap: pd.DataFrame, *, metric: str, ax: Axes | None = None) ->
     ax.invert_yaxis()
     ax.set(xlabel=metric, ylabel="")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
+    return ax
+
+
+def plot_origins(origins: pd.DataFrame, *, metric: str, ax: Axes | None = None) -> Axes:
+    """Draw one metric per model at each origin with its interval, and in grey that of the base rate of its past.
+
+    Parameters
+    ----------
+    origins : frame of `evaluation.rolling_origins`.
+    """
+    rows = origins[origins["metric"] == metric] if len(origins) else origins
+    if rows.empty:
+        return _nothing(ax, "There is too little history, or no dates, to begin more than once.")
+    ax = ax or _axes(8, 3.6)
+    for shift, (model, part) in zip((-0.06, 0.06, 0), rows.groupby("model", sort=False), strict=False):
+        error = [part["value"] - part["low"], part["high"] - part["value"]]
+        ax.errorbar(part["origin"] + shift, part["value"], yerr=error, marker="o", capsize=2, label=model)
+    base = rows.drop_duplicates("origin")
+    ax.plot(base["origin"], base["base"], color=_GREY, linestyle="--", marker="_", label="base rate of its past")
+    ax.set_xticks(base["origin"], [f"from {d:%b %Y}" for d in base["test_from"]])
+    ax.set(xlabel="test period", ylabel=metric)
+    ax.legend(loc="best")
     return ax
 
 
@@ -107,7 +130,7 @@ def plot_capture(tables: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> 
     for (name, table), colour, marker in zip(tables.items(), sns.color_palette(), "osD^v", strict=False):
         shares, captured = np.r_[0, table["share"], 1], np.r_[0, table["captured"], 1]
         ax.plot(shares, captured, marker=marker, color=colour, label=name)
-    ax.set(xlabel="share of leads called, best score first", ylabel="share of conversions among them")
+    ax.set(xlabel="share called, best score first", ylabel="share of outcomes among them")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.legend(loc="lower right")

@@ -13,15 +13,20 @@ from .comparison import (
     share_of_way,
     split_gap,
 )
+from .trial import HAZARD, SLICED_BY, Trial, open_trial
 
 __all__ = [
     "BLEND",
+    "HAZARD",
     "ORACLE",
+    "SLICED_BY",
     "Comparison",
+    "Trial",
     "choose_split",
     "compare_models",
     "entry_order",
     "learnable",
+    "open_trial",
     "oracle_probabilities",
     "random_claims",
     "share_of_way",

@@ -132,6 +132,7 @@ def compare_models(
     seed: int,
     oracle: np.ndarray | None = None,
     extra: Mapping[str, Callable[[], object]] | None = None,
+    given: Mapping[str, np.ndarray] | None = None,
 ) -> Comparison:
     """Fit every model on the training rows and measure it on the test rows.
 
@@ -145,6 +146,7 @@ def compare_models(
     n_bootstrap : resamples of entities for the intervals.
     oracle : true probabilities, row for row, where they are known.
     extra : more models to show, name → maker; they are never chosen.
+    given : probabilities of the test rows by models fitted elsewhere, to show as well.
     """
     bench = _Bench(features, snapshots, order.to_numpy(), split, seed)
     model = bench.fit(ScoreModel(seed=seed))
@@ -155,6 +157,7 @@ def compare_models(
     predictions = {name: bench.predict(estimator) for name, estimator in floors.items()}
     predictions |= model.member_probabilities(bench.X_test)
     predictions |= {name: bench.predict(estimator) for name, estimator in others.items()}
+    predictions |= given or {}
     predictions[BLEND] = bench.predict(model)
     if oracle is not None:
         predictions[ORACLE] = oracle[split.test]
