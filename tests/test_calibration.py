@@ -221,6 +221,15 @@ def test_rows_of_one_entity_do_not_testify_many_times():
     assert by_entity == pytest.approx(by_row * np.sqrt(60), rel=0.02)
 
 
+def test_an_entity_stands_on_one_side_of_the_check():
+    """Every entity has old and new rows: nothing independent is left to fit on."""
+    p = scores(2000)
+    y = outcomes(expit(logit(p) + 1))
+    chosen = choose_calibration(p, y, order=np.arange(2000), groups=np.arange(2000) % 500)
+    assert chosen.calibrator is None
+    assert "too few" in chosen.reason
+
+
 # Intervals
 
 

@@ -103,9 +103,12 @@ def test_thinning_keeps_every_entity_in_every_month_once():
 
 def test_immature_rows_are_neither_fitted_nor_tested():
     features, rows = history()
-    late = rows.assign(mature=rows["as_of"] < "2023-06-01")
-    found = rolling_origins(features, late, makers, key="lead_id", gap_days=GAP)
-    assert found.table["test_to"].max() < pd.Timestamp("2023-06-01")
+    settled = (rows["as_of"] < "2023-06-01") & (np.arange(len(rows)) % 3 > 0)
+    found = rolling_origins(features, rows.assign(mature=settled), makers, key="lead_id", gap_days=GAP)
+    origins = found.table.drop_duplicates("origin")
+    assert origins["test_to"].max() < pd.Timestamp("2023-06-01")
+    assert origins["n_test"].sum() == (settled & (rows["as_of"] >= origins["test_from"].min())).sum()
+    assert (origins["n_train"] < settled.sum()).all()
 
 
 def test_models_may_be_fitted_in_their_own_way():

@@ -256,7 +256,7 @@ def _newton(
         slope = design.T @ (w * (p - target)) + ridge * (x - start)
         curve = (design * (w * p * (1 - p))[:, None]).T @ design + ridge * np.eye(len(x))
         step, size = np.linalg.solve(curve, slope), 1.0
-        while penalised(x - size * step) > loss and size > _CLOSE:
+        while penalised(x - size * step) > loss + _CLOSE * abs(loss) and size > _CLOSE:
             size /= 2
         x, before, loss = x - size * step, loss, penalised(x - size * step)
         if before - loss <= _CLOSE * (1 + abs(loss)) and size * np.abs(step).max() < 1e-8:

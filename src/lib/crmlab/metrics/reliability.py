@@ -17,6 +17,8 @@ __all__ = [
 _BINS = 10
 _EDGE = 1e-6
 _STEPS = 50
+_LINES = ("calibration offset", "calibration intercept", "calibration slope")
+_CELLS = 500
 _LONGEST = 50.0
 """Coefficients beyond this mean that the classes part completely: there is no line."""
 
@@ -72,11 +74,7 @@ def calibration_line(y: np.ndarray, p: np.ndarray, w: np.ndarray | None = None) 
     >>> bool(abs(intercept) < 1e-9), round(slope, 3)  # log(3) / log(9)
     (True, 0.5)
     """
-    x = _log_odds(p)
-    if not len(x) or x.min() == x.max():
-        return float("nan"), float("nan")
-    found = _fit(np.column_stack([np.ones(len(x)), x]), np.zeros(len(x)), np.asarray(y, dtype="float64"), w)
-    return float(found[0]), float(found[1])
+    return _line(_log_odds(p), np.asarray(y, dtype="float64"), w)
 
 
 def calibration_offset(y: np.ndarray, p: np.ndarray, w: np.ndarray | None = None) -> float:
@@ -85,7 +83,7 @@ def calibration_offset(y: np.ndarray, p: np.ndarray, w: np.ndarray | None = None
     >>> round(calibration_offset(np.array([1, 0]), np.array([0.2, 0.2])), 3)  # log odds of 0.5 less those of 0.2
     1.386
     """
-    return float(_fit(np.ones((len(y), 1)), _log_odds(p), np.asarray(y, dtype="float64"), w)[0])
+    return _offset(_log_odds(p), np.asarray(y, dtype="float64"), w)
 
 
 def calibration_error_corrected(
@@ -122,10 +120,14 @@ def reliability_table(
     -------
     Frame: measure, value, low, high; the parts of the Brier score, its skill, the plain and the corrected calibration
     error, calibration offset, intercept and slope. The interval of the corrected error is a basic bootstrap interval:
-    in a resample, the plain error of the sample is the truth.
+    in a resample, the plain error of the sample is the truth. With few entities it is too narrow (800 entities of
+    three rows each: 33 of 40 held the truth).
     """
-    draws = pd.DataFrame(_measures(y, p, w, groups, bins) for w in bootstrap_weights(groups, n=n, seed=seed))
-    value = pd.Series(_measures(y, p, np.ones(len(y)), groups, bins))
+    groups, cells = pd.factorize(np.asarray(groups))[0], _Cells(p)
+    draws = pd.DataFrame(
+        {**_measures(y, p, w, groups, bins), **cells.lines(y, w)} for w in bootstrap_weights(groups, n=n, seed=seed)
+    )
+    value = pd.Series({**_measures(y, p, np.ones(len(y)), groups, bins), **_lines(y, p)})
     low, high = draws.quantile(0.025), draws.quantile(0.975)
     corrected, plain = "calibration error, corrected", "calibration error"
     ends = np.clip(value[corrected] + value[plain] - np.array([high[corrected], low[corrected]]), 0, 1)
@@ -134,17 +136,33 @@ def reliability_table(
 
 
 def _measures(y: np.ndarray, p: np.ndarray, w: np.ndarray, groups: np.ndarray, bins: int) -> dict[str, float]:
-    intercept, slope = calibration_line(y, p, w)
     return {
         "Brier": brier(y, p, w),
         **brier_parts(y, p, w, bins=bins),
         "skill": brier_skill(y, p, w),
         "calibration error": calibration_error(y, p, w, bins=bins),
         "calibration error, corrected": calibration_error_corrected(y, p, w, groups=groups, bins=bins),
-        "calibration offset": calibration_offset(y, p, w),
-        "calibration intercept": intercept,
-        "calibration slope": slope,
     }
+
+
+def _lines(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
+    return dict(zip(_LINES, (calibration_offset(y, p), *calibration_line(y, p)), strict=True))
+
+
+class _Cells:
+    """Scores gathered into at most 500 neighbourhoods, so that lines of many resamples cost little."""
+
+    def __init__(self, p: np.ndarray) -> None:
+        self.code = np.unique(equal_bins(p, _CELLS), return_inverse=True)[1]
+        self.odds = np.bincount(self.code, _log_odds(p)) / np.bincount(self.code)
+
+    def lines(self, y: np.ndarray, w: np.ndarray) -> dict[str, float]:
+        """Offset, intercept and slope of one resample."""
+        mass = np.bincount(self.code, w)
+        kept = mass > 0
+        mass, x = mass[kept], self.odds[kept]
+        shares = np.bincount(self.code, w * y)[kept] / mass
+        return dict(zip(_LINES, (_offset(x, shares, mass), *_line(x, shares, mass)), strict=True))
 
 
 def _chance(w: np.ndarray, y: np.ndarray, code: np.ndarray, groups: np.ndarray | None, bins: int) -> np.ndarray:
@@ -172,6 +190,17 @@ def _log_odds(p: np.ndarray) -> np.ndarray:
     return np.log(p) - np.log1p(-p)
 
 
+def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> tuple[float, float]:
+    if not len(x) or x.min() == x.max():
+        return float("nan"), float("nan")
+    intercept, slope = _fit(np.column_stack([np.ones(len(x)), x]), np.zeros(len(x)), y, w)
+    return float(intercept), float(slope)
+
+
+def _offset(x: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> float:
+    return float(_fit(np.ones((len(y), 1)), x, y, w)[0])
+
+
 def _fit(design: np.ndarray, offset: np.ndarray, y: np.ndarray, w: np.ndarray | None) -> np.ndarray:
     """Maximum likelihood of a logistic line by Newton's method with halved steps; NaN where it runs away."""
     w = np.ones(len(y)) if w is None else w
@@ -190,11 +219,12 @@ def _fit(design: np.ndarray, offset: np.ndarray, y: np.ndarray, w: np.ndarray | 
         if np.linalg.cond(curve) > 1e14:
             return nothing
         step, size = np.linalg.solve(curve, slope), 1.0
-        while loss(x - size * step) > loss(x) and size > 1e-10:
+        if np.abs(step).max() < 1e-9:
+            return x - step
+        highest = loss(x) * (1 + 1e-12)  # rounding must not look like a rise
+        while loss(x - size * step) > highest and size > 1e-10:
             size /= 2
         x = x - size * step
         if np.abs(x).max() > _LONGEST:
             return nothing
-        if np.abs(step).max() < 1e-10 or size <= 1e-10:
-            return x
     return nothing
