@@ -90,12 +90,12 @@ def _summary(by_set: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
         "| set | crmlab | best other | difference | verdict | known bar | calibration error, rank | gate |",
         "|---|--:|---|--:|---|--:|--:|---|",
     ]
+    better, tie, behind = counts.values()
     words = (
-        f"\nOf {len(rows)} sets crmlab is better beyond its interval on {counts['better']}, tied on {counts['tie']} and "
-        f"behind on {counts['behind']}. Where it tells rows apart ({ranked} sets), its calibration error is the lowest, "
-        f"or tied with the lowest, on {lowest}. The best of the others is chosen on the tested rows, so nobody could "
-        "have known it beforehand; the known bar of about 20 tools tried before was chosen so, too. Gate: whether crmlab "
-        "beats the base rate beyond its interval."
+        f"\nOf {len(rows)} sets crmlab is clearly better on {better}, tied on {tie} and clearly behind on {behind}. "
+        f"Where it tells rows apart ({ranked} sets), its calibration error is the lowest, or tied with it, on {lowest}. "
+        "The best of the others is chosen on the tested rows, so nobody could have known it beforehand; the known bar of "
+        "about 20 tools tried before was chosen so, too. Gate: whether crmlab beats the base rate beyond its interval."
     )
     return [*head, *rows, words]
 
