@@ -93,8 +93,8 @@ def _summary(by_set: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
     better, tie, behind = counts.values()
     words = (
         f"\nOf {len(rows)} sets crmlab is clearly better on {better}, tied on {tie} and clearly behind on {behind}. "
-        f"Where it tells rows apart ({ranked} sets), its calibration error is the lowest, or tied with it, on {lowest}. "
-        "The best of the others is chosen on the tested rows, so nobody could have known it beforehand; the known bar of "
+        f"Where it tells rows apart ({ranked} sets), its calibration error is the lowest, or tied, on {lowest}. "
+        "The best of the others is chosen on the tested rows, so nobody could have known it before; the known bar of "
         "about 20 tools tried before was chosen so, too. Gate: whether crmlab beats the base rate beyond its interval."
     )
     return [*head, *rows, words]
