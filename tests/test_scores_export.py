@@ -66,6 +66,7 @@ def test_csv_is_what_the_module_says(tmp_path) -> None:
     raw = found.csv.read_bytes()
     assert raw.startswith(b"\xef\xbb\xbf")
     assert raw.count(b"\r\n") == 4
+    assert b'"L1","2025-01-06 00:00:00",0.1,-0.5,,""' in raw  # text in quotes, numbers bare
     with found.csv.open(encoding="utf-8-sig", newline="") as file:
         header, first, second, third = list(csv.reader(file))
     assert header == ["entity_id", "as_of", "p", "owner_gap", "class_1_5", "band"]

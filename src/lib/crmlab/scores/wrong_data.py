@@ -238,9 +238,9 @@ def wrong_data_list(
     p = model.predict_proba(X)[:, 1] if p is None else np.asarray(p, dtype=float)
     typical = typical_values(reference)
     single = _what_if(model, X, signs, reference, typical)
-    found = signs.found.assign(gain=single - p[signs.found["row"]])
+    found = signs.found.assign(size=np.abs(single - p[signs.found["row"]]))
     together = _all_at_once(model, X, signs, reference, typical)
-    found = found.assign(size=found["gain"].abs()).sort_values(["row", "size"], ascending=[True, False], kind="stable")
+    found = found.sort_values(["row", "size"], ascending=[True, False], kind="stable")
     lines = [_line(ids, p, together, int(row), part) for row, part in found.groupby("row", sort=True)]
     table = pd.DataFrame(lines, columns=list(_LIST_COLUMNS)).astype(_LIST_COLUMNS)
     return table.sort_values(["could_gain", "entity_id"], ascending=[False, True], kind="stable", ignore_index=True)
@@ -280,10 +280,7 @@ def _what_if(
         )
         for (sign, detail), part in signs.found.groupby(["sign", "detail"], sort=False)
     ]
-    order = np.concatenate([i.to_numpy() for i in signs.found.groupby(["sign", "detail"], sort=False).groups.values()])
-    found = np.empty(len(signs.found))
-    found[order] = model.predict_proba(pd.concat(pieces, ignore_index=True)[list(X)])[:, 1]
-    return found
+    return model.predict_proba(pd.concat(pieces, ignore_index=True)[list(X)])[:, 1]  # signs stand together, in order
 
 
 def _all_at_once(
