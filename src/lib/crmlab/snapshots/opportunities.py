@@ -34,8 +34,15 @@ def deal_final_status(crm: Crm, *, as_of: str, every: str) -> pd.DataFrame:
     """Return one labelled row a deal, at its creation or first quote; deals that are not closed are censored.
 
     Where the source has no date of any closing, today's result counts and a row may stand after the closing; where it
-    has, a deal already closed when it is looked at has no row, and one without a date is censored.
+    has, a deal already closed when it is looked at has no row, and one without a date is censored. Where it has no
+    dates at all, every deal has one row without `as_of`.
+
+    Raises
+    ------
+    DataError : deals have no dates and are to be cut at `as_of`, or looked at when they were quoted.
     """
+    if crm.whole["opportunities"]["created_at"].isna().all():
+        return _undated_status(crm, as_of=as_of, every=every)
     today, closings = undated_deals(crm), closings_of(crm, as_of=as_of)
     timeline = _timeline(crm, closings, set(), as_of=as_of)
     rows = open_snapshots(timeline, as_of=as_of, every=every)
@@ -52,7 +59,9 @@ def deal_faults(crm: Crm) -> dict[str, pd.Series]:
     """Return the deals that a study leaves out: reason → ids."""
     deals, today = crm.whole["opportunities"], undated_deals(crm)
     unclear = deals["closed_at"].notna() & _results(crm).isna().to_numpy()
+    undated = deals["created_at"].isna() & deals["created_at"].notna().any()
     return {
+        "left out: nobody knows when they were created": deals.loc[undated, "opportunity_id"],
         "left out: closed before they were created": deals.loc[
             deals["closed_at"] < deals["created_at"], "opportunity_id"
         ],
@@ -104,6 +113,22 @@ def _spells(deals: pd.DataFrame, pauses: pd.DataFrame) -> pd.DataFrame:
     # A deal without an end is open still: its missing end comes last, after every pause.
     ends = ends.sort_values(["opportunity_id", "end"], kind="stable", na_position="last", ignore_index=True)
     return spells.assign(end=ends["end"])
+
+
+def _undated_status(crm: Crm, *, as_of: str, every: str) -> pd.DataFrame:
+    """Rows of deals that have no dates: what they are today is all that is known of them."""
+    if as_of or every != "creation":
+        raise DataError(
+            "The source does not say when deals were created, so they cannot be looked at on a date.",
+            found=f"snapshots: {every}, as_of: {as_of!r}",
+            remedy="map `opportunities.created_at`; in a source without any date, write "
+            '`snapshots: creation` and `as_of: ""`.',
+        )
+    result = _results(crm).sort_index()
+    ids = pd.Series(result.index, dtype="str", name="opportunity_id")
+    rows = pd.DataFrame({"opportunity_id": ids, "as_of": pd.Series(pd.NaT, index=ids.index, dtype="datetime64[us]")})
+    result = result.reset_index(drop=True)
+    return _labelled(rows, result, result.notna())
 
 
 def _results(crm: Crm) -> pd.Series:

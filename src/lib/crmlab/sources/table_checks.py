@@ -44,6 +44,7 @@ def check_tables(tables: dict[str, BuiltTable], problems: Problems) -> None:
     if "leads" in tables:
         _check_lead_status(tables["leads"], problems)
     if "opportunities" in tables:
+        _check_created(tables["opportunities"], problems)
         _check_outcomes(tables["opportunities"], problems)
 
 
@@ -172,6 +173,28 @@ def _check_lead_status(table: BuiltTable, problems: Problems) -> None:
         if contrary.any():
             text = f"{column} is given, but the status is not {status}."
             _tell_rows(table, "leads", column, contrary, text, "Check the values of the status.", problems)
+
+
+def _check_created(table: BuiltTable, problems: Problems) -> None:
+    """Deals without dates can be studied as a whole source, never beside others that have one."""
+    frame = table.frame
+    created = frame["created_at"] if "created_at" in frame else pd.Series(pd.NaT, index=frame.index)
+    undated = created.isna().to_numpy()
+    if undated.all():
+        text = "No deal has a date of creation, so only how deals ended can be studied (`label: final_status`)."
+        to_do = "Map one if the CRM keeps it" + ("." if "sequence" in frame else "; map a running number to `sequence`.")
+        _tell_rows(table, "opportunities", "created_at", undated, text, to_do, problems)
+    elif undated.any():
+        problems.add(
+            "error",
+            "opportunities",
+            "created_at",
+            "Some deals have no date of creation, others have one: nobody can say when they could be looked at.",
+            rows=int(undated.sum()),
+            of=len(undated),
+            example=table.where(int(undated.argmax())),
+            what_to_do="Fill it, or leave such rows out with `skip_missing`.",
+        )
 
 
 def _check_outcomes(table: BuiltTable, problems: Problems) -> None:
