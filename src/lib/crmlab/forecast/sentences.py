@@ -190,12 +190,13 @@ def closed_only_sentence(table: pd.DataFrame) -> str:
     every, closed = rows.loc[EVERY_DEAL], rows.loc[CLOSED_ONLY]
     observed = closed["observed"]
     text = (
-        f"Trained on closed deals only, the same model would have promised {_percent(closed['predicted'])} wins within "
-        f"the horizon; with open deals at risk it says {_percent(every['predicted'])}; {_percent(observed[0])} came "
-        f"({_percent(observed[1])} to {_percent(observed[2])}, {int(closed['n'])} deals)"
+        f"Of {int(closed['n'])} later deals, {_percent(observed[0])} were won within the horizon "
+        f"({_percent(observed[1])} to {_percent(observed[2])}). Trained on closed deals only, the model says "
+        f"{_percent(closed['predicted'])}, and {_percent(closed['p_ever'])} at some time; with open deals at risk "
+        f"it says {_percent(every['predicted'])} and {_percent(every['p_ever'])}"
     )
     if np.isfinite(closed["true_within"]):
-        text += f", and the truth is {_percent(closed['true_within'])}"
+        text += f"; the truth is {_percent(closed['true_within'])} and {_percent(closed['true_ever'])}"
     return f"{text}."
 
 
