@@ -27,7 +27,7 @@ LAYERS = (
     ("gate", "explain"),
     ("scores", "points", "value", "reps", "cohorts", "paths"),
     ("forecast", "monitoring"),
-    ("plots", "forecast_plots", "evaluation_plots"),
+    ("plots", "forecast_plots", "monitoring_plots"),
     ("report",),
     ("findings",),
     ("run",),

@@ -10,7 +10,7 @@ from crmlab.crm import Crm
 from crmlab.metrics import METRICS, bootstrap_metrics, calibration_table, lift_table, log_loss, log_loss_difference
 from crmlab.models import ScoreModel, floors_for, make_models
 from crmlab.models.contract import fit_in_context
-from crmlab.models.folds import inner_folds
+from crmlab.models.folds import inner_folds, newest_enough
 from crmlab.schema import ENTITY_KEYS, NotEnoughEvidence
 from crmlab.snapshots import entity_of
 from crmlab.splits import Split, check_enough, ordered_split, temporal_split
@@ -292,7 +292,7 @@ class _Bench:
 
     def inner_losses(self, makers: Mapping[str, Callable[[], object]], *, skip: set[str]) -> pd.DataFrame:
         """Log loss of each floor on the same inner rows as the recipe's own."""
-        folds = inner_folds(self.y_train, seed=self.seed, **self.context)
+        folds = newest_enough(inner_folds(self.y_train, seed=self.seed, **self.context), self.y_train)
         wanted = {name: make for name, make in makers.items() if name not in skip} if folds else {}
         rows = [(name, self._inner_loss(make, folds)) for name, make in wanted.items()]
         return pd.DataFrame(rows, columns=["model", "inner log loss"])

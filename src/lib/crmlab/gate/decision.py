@@ -120,9 +120,15 @@ def publish_case(
     leaks: LeakVerdict | None = None,
     slices: pd.DataFrame | None = None,
     limits: Sequence[str] = (),
+    meta: Mapping[str, object] | None = None,
     level: float = 0.9,
 ) -> PublishedModel | None:
     """Publish the blend if it passed: refitted on every mature row, with its tested twin, interval and card.
+
+    Parameters
+    ----------
+    meta : more to keep beside the models, such as the cut points of grades.
+    level : nominal coverage of the intervals.
 
     Returns
     -------
@@ -132,6 +138,7 @@ def publish_case(
         return None
     trial = case.trial
     refit, columns = _refitted(trial, comparison.model)
+    own = {"as_of": trial.as_of, "columns": columns_meta(columns), "data_fingerprint": trial.crm.fingerprint}
     order = trial.order.iloc[trial.split.test].to_numpy()
     interval = ScoreInterval(level).fit(comparison.predictions[BLEND], comparison.y, comparison.groups, order)
     return publish(
@@ -140,7 +147,7 @@ def publish_case(
         model_tested=comparison.model,
         model_refit=refit,
         card=case_card(case, comparison, verdict, leaks=leaks, slices=slices, limits=limits),
-        meta={"as_of": trial.as_of, "columns": columns_meta(columns), "data_fingerprint": trial.crm.fingerprint},
+        meta={**(meta or {}), **own},
         trained_tested=_span(trial, trial.rows.iloc[trial.split.train]),
         trained_refit=_span(trial, trial.rows[trial.rows["mature"]]),
         context=case.context,

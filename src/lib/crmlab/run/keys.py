@@ -21,6 +21,7 @@ LIBRARIES = (
     "scipy",
     "scikit-learn",
     "xgboost",
+    "skops",
     "lifelines",
     "duckdb",
     "pyarrow",

@@ -1,0 +1,29 @@
+"""Figures from tidy frames: each takes data and an axis, returns the axis, and computes nothing."""
+
+from .data import plot_association, plot_curves, plot_honest_counts, plot_shares, plot_triangle
+from .models import (
+    plot_calibration,
+    plot_capacity,
+    plot_capture,
+    plot_model_intervals,
+    plot_net_benefit,
+    plot_origins,
+    plot_slices,
+    plot_split_gap,
+)
+
+__all__ = [
+    "plot_association",
+    "plot_calibration",
+    "plot_capacity",
+    "plot_capture",
+    "plot_curves",
+    "plot_honest_counts",
+    "plot_model_intervals",
+    "plot_net_benefit",
+    "plot_origins",
+    "plot_shares",
+    "plot_slices",
+    "plot_split_gap",
+    "plot_triangle",
+]
