@@ -11,6 +11,7 @@ from .linear import ElasticNetLogistic
 from .odoo import OdooScoring, PlsStage, PlsTable
 from .points_card import PointsCard
 from .recipe import ScoreModel, make_models
+from .search import HistogramBoosting, TunedBoosting, search_boosting
 from .segments import SegmentModel
 from .shrinkage import HierarchicalLogistic, ShrunkenRates
 
@@ -20,6 +21,7 @@ __all__ = [
     "BaseRate",
     "ElasticNetLogistic",
     "HierarchicalLogistic",
+    "HistogramBoosting",
     "LevelOneHot",
     "OdooScoring",
     "OwnerProbability",
@@ -32,8 +34,10 @@ __all__ = [
     "SegmentModel",
     "ShrunkenRates",
     "SignedLog",
+    "TunedBoosting",
     "XGBoostRounds",
     "floors_for",
     "logit",
     "make_models",
+    "search_boosting",
 ]

@@ -36,7 +36,8 @@ def inner_folds(
     if order is None:
         folds = _random(names, seed)
     else:
-        folds = _forward(np.asarray(order), names, gap_days) if gap_days else []
+        dated = np.issubdtype(np.asarray(order).dtype, np.datetime64)
+        folds = _forward(np.asarray(order), names, gap_days) if gap_days and dated else []
         if not _enough(folds, y):
             folds = _forward(np.asarray(order), names, 0)
     return [fold for fold in folds if _enough([fold], y)]

@@ -19,6 +19,7 @@ from .folds import inner_folds, newest_enough
 from .forest import make_forest
 from .linear import make_logistic
 from .members import Fold, try_members
+from .search import HistogramBoosting, TunedBoosting
 from .selection import learnable_columns, strongest_columns
 
 __all__ = ["ScoreModel", "make_models"]
@@ -72,11 +73,12 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        NotEnoughEvidence : one class only. DataError : infinite numbers, columns of one name.
+        NotEnoughEvidence : one class only. DataError : infinite numbers, columns of one name, an order with gaps.
         """
         y = _both(outcomes(y, n=len(X)))
         self.columns_, self.classes_ = _checked(X).columns.to_list(), np.array([0, 1])
         self.base_rate_, self.few_ = float(y.mean()), bool(np.bincount(y).min() < _FEW)
+        order = _ordered(order, len(X))
         inside = inner_folds(y, order=order, groups=groups, gap_days=gap_days, seed=self.seed)
         inside = newest_enough(inside, y)
         folds = [self._fold(X, y, order, *fold) for fold in inside]
@@ -142,15 +144,23 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         self.inner_ = pd.DataFrame(losses, columns=["model", "inner log loss"])
 
 
-def make_models(features: pd.DataFrame, *, seed: int) -> dict[str, Callable[[], object]]:
-    """Return model name → maker of an unfitted estimator for these features, floors first."""
-    return {
+def make_models(features: pd.DataFrame, *, seed: int, extra: bool = False) -> dict[str, Callable[[], object]]:
+    """Return model name → maker of an unfitted estimator for these features, floors first.
+
+    With `extra`, also those that only serve for comparison: scikit-learn's boosting and a tuned XGBoost.
+    """
+    models = {
         BASE_RATE: _base_rate,
         "source table": lambda: RateTable("source"),
         "logistic regression": lambda: make_logistic(features),
         "random forest": lambda: make_forest(features, seed=seed),
         "XGBoost": lambda: make_boosting(features, seed=seed),
     }
+    more = {
+        "sklearn boosting": lambda: HistogramBoosting(seed=seed),
+        "XGBoost tuned": lambda: TunedBoosting(seed=seed),
+    }
+    return models | more if extra else models
 
 
 def _base_rate() -> object:
@@ -162,6 +172,20 @@ def _base_rate() -> object:
 def _both(y: np.ndarray) -> np.ndarray:
     check_both_classes(y)
     return y
+
+
+def _ordered(order: np.ndarray | None, rows: int) -> np.ndarray | None:
+    """Return the order; None where no row has one."""
+    if order is None or pd.isna(np.asarray(order)).all():
+        return None
+    order = np.asarray(order)
+    if len(order) != rows or pd.isna(order).any():
+        raise DataError(
+            "`order` must say for every row when it came, or for none.",
+            found=f"{len(order):,} values for {rows:,} rows, {int(pd.isna(order).sum()):,} of them empty",
+            remedy="leave the undated rows out, or leave `order` out.",
+        )
+    return order
 
 
 def _outcomes(folds: list[Fold]) -> np.ndarray:
