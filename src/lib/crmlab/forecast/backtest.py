@@ -20,7 +20,7 @@ __all__ = ["OURS", "Backtest", "backtest_forecast"]
 
 OURS = "crmlab"
 _DAY = pd.Timedelta(days=1)
-_FEW_WON = 60
+_FEW_WON = 40
 _HISTORY_DAYS = 90
 _ERROR_COLUMNS = ["as_of", "period", "when", "method", "error"]
 _RESULT_COLUMNS = [

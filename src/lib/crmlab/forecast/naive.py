@@ -53,4 +53,5 @@ def _weighted(features: pd.DataFrame, p: pd.Series) -> float:
 
 def _stage_rate(features: pd.DataFrame) -> pd.Series:
     """The percentages that a CRM attaches to its stages by default."""
-    return features["stage"].map({"qualified": 0.1, "needs": 0.25, "quoted": 0.5, "negotiation": 0.75}).fillna(0.25)
+    rates = {"qualified": 0.1, "needs": 0.25, "quoted": 0.5, "negotiation": 0.75}
+    return features["stage"].astype(object).map(rates).astype("float64").fillna(0.25)

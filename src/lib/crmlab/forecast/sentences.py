@@ -142,9 +142,10 @@ def targets_sentence(table: pd.DataFrame) -> str:
     parts = []
     for level, part in table[table["level"] != "total"].groupby("level", sort=False):
         chance = part["chance"].map(lambda c: c[0])
+        likely, unlikely = int((chance >= 0.7).sum()), int((chance < 0.3).sum())
         parts.append(
-            f"of {len(part)} {level} targets, {int((chance >= 0.7).sum())} are likely (chance of 70 % or more), "
-            f"{int((chance < 0.3).sum())} unlikely (below 30 %), the others open"
+            f"of {len(part)} {level} targets, {likely} are likely to be reached (chance of 70 % or more), {unlikely} "
+            f"unlikely (below 30 %), {len(part) - likely - unlikely} open"
         )
     return f"{'; '.join(parts)}.".capitalize() if parts else "Only the whole firm has a target."
 

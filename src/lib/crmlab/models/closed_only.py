@@ -11,8 +11,8 @@ from .hazard import CompetingRisks, outcome_times
 
 __all__ = ["CLOSED_ONLY", "EVERY_DEAL", "closed_only_table"]
 
-EVERY_DEAL = "every deal, open ones at risk"
-CLOSED_ONLY = "closed deals only"
+EVERY_DEAL = "every deal"
+CLOSED_ONLY = "closed only"
 COLUMNS = [
     *("deals", "model", "n", "predicted", "observed", "bias", "log_loss", "p_ever", "true_within", "true_ever"),
 ]
