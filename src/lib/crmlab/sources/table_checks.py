@@ -182,7 +182,9 @@ def _check_created(table: BuiltTable, problems: Problems) -> None:
     undated = created.isna().to_numpy()
     if undated.all():
         text = "No deal has a date of creation, so only how deals ended can be studied (`label: final_status`)."
-        to_do = "Map one if the CRM keeps it" + ("." if "sequence" in frame else "; map a running number to `sequence`.")
+        to_do = "Map one if the CRM keeps it" + (
+            "." if "sequence" in frame else "; map a running number to `sequence`."
+        )
         _tell_rows(table, "opportunities", "created_at", undated, text, to_do, problems)
     elif undated.any():
         problems.add(
