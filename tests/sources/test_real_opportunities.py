@@ -1,4 +1,4 @@
-"""Real deals: IBM win–loss, copper quotes, MarketStar acceptance and BPI offers keep their figures and hide what came later."""
+"""Real deals of four public sets keep the figures of their documentation and hide what came later."""
 
 import pandas as pd
 import pytest
@@ -62,7 +62,7 @@ def test_ibm_deals_and_their_repeats(public_data, ibm):
 
 
 def test_ibm_numbers_run_with_time(ibm):
-    """The ground for testing on the newest numbers: what the longest deal took falls from each fifteenth to the next."""
+    """Why the newest numbers are tested: what the longest deal took falls from each fifteenth to the next."""
     deals = ibm["opportunities"]
     part = pd.qcut(deals["sequence"].rank(method="first"), 15, labels=False)
     longest = deals.groupby(part)["x_days_to_closing"].max()
@@ -150,5 +150,5 @@ def test_bpi_is_cut_at_the_first_offer(bpi):
     assert found["never open at a snapshot: closed before it, or created or quoted too late"] == 2
     some = rows.iloc[::50].reset_index(drop=True)
     features = build_features(bpi, some)
-    assert features["quotes_n"].eq(1).all()  # the first one only, whatever came later
+    assert features["quotes_n_ever"].eq(1).all()  # the first one only, whatever came later
     assert set(features["stage"].dropna()) <= {"qualified", "needs", "quoted"}
