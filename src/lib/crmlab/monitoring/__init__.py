@@ -4,8 +4,30 @@ from .challenger import Challenge, challenge, last_champion_check
 from .drift import Importance, feature_drift, holm, psi, score_drift, since_when
 from .realised import clustered_share, kpi_table, month_table, realised_table, tier_table
 from .rule import KEEP, RETRAIN, REVIEW, UNKNOWN, RetrainRule, looks, overall, record_look, write_rule
+from .sentences import (
+    basis_sentence,
+    challenger_sentence,
+    drift_sentence,
+    kpi_sentence,
+    monitor_sentence,
+    monitor_tone,
+    rate_sentence,
+    records_sentence,
+    rule_sentence,
+    tier_sentence,
+)
 from .settled import GIVEN, REPLAY, Settled, replayed_scores, settled_scores
 from .study import Monitor, open_monitor
+from .views import (
+    drift_view,
+    dry_view,
+    formats_of,
+    kpi_view,
+    month_view,
+    rate_view,
+    rule_view,
+    tier_view,
+)
 from .world import PriorShift, dried_up, prior_shift, rate_table
 
 __all__ = [
@@ -21,26 +43,44 @@ __all__ = [
     "PriorShift",
     "RetrainRule",
     "Settled",
+    "basis_sentence",
     "challenge",
+    "challenger_sentence",
     "clustered_share",
     "dried_up",
+    "drift_sentence",
+    "drift_view",
+    "dry_view",
     "feature_drift",
+    "formats_of",
     "holm",
+    "kpi_sentence",
     "kpi_table",
+    "kpi_view",
     "last_champion_check",
     "looks",
+    "monitor_sentence",
+    "monitor_tone",
     "month_table",
+    "month_view",
     "open_monitor",
     "overall",
     "prior_shift",
     "psi",
+    "rate_sentence",
     "rate_table",
+    "rate_view",
     "realised_table",
     "record_look",
+    "records_sentence",
     "replayed_scores",
+    "rule_sentence",
+    "rule_view",
     "score_drift",
     "settled_scores",
     "since_when",
+    "tier_sentence",
     "tier_table",
+    "tier_view",
     "write_rule",
 ]

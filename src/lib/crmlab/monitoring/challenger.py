@@ -27,7 +27,7 @@ BETTER, WORSE, ALIKE, NOT_COMPARABLE = (
 )
 _DAY = pd.Timedelta(days=1)
 _NEWER_DAYS = 28
-_MOST_ROWS = 8_000
+_MOST_ROWS = 6_000
 _CHECK = "not worse than the best ever"
 
 
@@ -61,11 +61,12 @@ class Challenge:
     n_entities: int = 0
 
 
-def challenge(scoring: Scoring, *, min_outcomes: int, n_bootstrap: int, seed: int) -> Challenge:
+def challenge(scoring: Scoring, twin: object, *, min_outcomes: int, n_bootstrap: int, seed: int) -> Challenge:
     """Compare older with newer training rows on the newest rows that hold enough outcomes.
 
     Parameters
     ----------
+    twin : the champion's tested twin; None without a model.
     min_outcomes : entities with the outcome, and without, that the rows tested must hold.
     """
     if scoring.published is None:
@@ -79,7 +80,7 @@ def challenge(scoring: Scoring, *, min_outcomes: int, n_bootstrap: int, seed: in
     if start is None:
         why = f"fewer than {min_outcomes} cases with the outcome, or without, are new to both"
         return Challenge(NOT_COMPARABLE, why)
-    return _compare(scoring, ended, start - horizon, start, n_bootstrap, seed)
+    return _compare(scoring, twin, ended, start - horizon, start, n_bootstrap, seed)
 
 
 def _newest_start(rows: pd.DataFrame, key: str, earliest: pd.Timestamp, min_outcomes: int) -> pd.Timestamp | None:
@@ -93,11 +94,16 @@ def _newest_start(rows: pd.DataFrame, key: str, earliest: pd.Timestamp, min_outc
 
 
 def _compare(
-    scoring: Scoring, ended: pd.Timestamp, newer_to: pd.Timestamp, start: pd.Timestamp, n_bootstrap: int, seed: int
+    scoring: Scoring,
+    twin: object,
+    ended: pd.Timestamp,
+    newer_to: pd.Timestamp,
+    start: pd.Timestamp,
+    n_bootstrap: int,
+    seed: int,
 ) -> Challenge:
     rows, X, key = scoring.reference_rows, scoring.reference, scoring.question.key
     as_of, y = rows["as_of"], rows["label"].astype("float64").to_numpy()
-    twin = scoring.published.load_tested()
     name, member = _strongest(twin)
     X = X[getattr(twin, "columns_", list(X.columns))]
     kept = _thinned(rows[key], (as_of <= newer_to).to_numpy(), seed)
@@ -131,7 +137,7 @@ def _fitted(member: object, X: pd.DataFrame, y: np.ndarray) -> object:
 
 
 def _thinned(ids: pd.Series, chosen: np.ndarray, seed: int) -> np.ndarray:
-    """Of the chosen rows, those of whole entities drawn until about 8,000 rows."""
+    """Of the chosen rows, those of whole entities drawn until about 6,000 rows."""
     n = int(chosen.sum())
     if n <= _MOST_ROWS:
         return chosen

@@ -3,9 +3,9 @@
 An alarm needs four things at once, because with two hundred features something is always unusual:
 
 - the difference is no chance: Kolmogorov-Smirnov (numbers), chi-square (categories) and chi-square of the missing
-  share, adjusted by Holm (1979) over all features together. Cases are entities, because rows of one entity tell the same
-  story; and the newest ones count less by how much the periods of training differ from each other beyond chance (a
-  feature such as the team's win rate is one value for everybody: three hundred open deals are one observation of it);
+  share, adjusted by Holm (1979) over all features together. Cases are entities, because rows of one entity tell the
+  same story; and the newest ones count less by how much the periods of training differ from each other beyond chance
+  (a feature such as the team's win rate is one value for all: three hundred open deals are one observation of it);
 - it is large: population stability index (PSI) of at least `psi_bound`, on tenths of the reference and a bin of its own
   for what is missing;
 - it is unusual: larger than in any period of the last year of training, so that seasons are no alarm;
@@ -107,6 +107,7 @@ def feature_drift(
     groups: np.ndarray,
     groups_now: np.ndarray,
     periods: np.ndarray | None = None,
+    shared_now: np.ndarray | None = None,
     importance: Importance | None = None,
     psi_bound: float = 0.25,
     least_importance: float = 0.01,
@@ -120,6 +121,8 @@ def feature_drift(
     groups, groups_now : entity of each row.
     periods : period of each reference row (a number; negative: in none) within the last year of training, for what is
         usual; None where nothing is known about seasons.
+    shared_now : what newest rows share with each other, such as the owner: what is the same for all rows of an owner is
+        one observation of it.
     importance : of the model; None takes every feature as important.
     psi_bound : PSI from which a shift is large; 0.25 by custom.
     least_importance : share of the contributions from which a feature matters.
@@ -146,10 +149,13 @@ def feature_drift(
     columns = [c for c in reference if c in now and c not in SEASONS]
     past = _Past.of(periods, groups)
     scale = (n_ref / len(reference), n_now / len(now))
-    rows = [_compared(c, reference[c], now[c], scale, past) for c in columns]
+    shared = (
+        None if shared_now is None else pd.factorize(np.asarray(shared_now, dtype=object), use_na_sentinel=False)[0]
+    )
+    rows = [_compared(c, reference[c], now[c], scale, past, shared) for c in columns]
     table = pd.DataFrame(rows, columns=["feature", "kind", "psi", "usual", "p", "was", "now", *_LAST])
     table = table.assign(p_adjusted=holm(table["p"].to_numpy("float64")))
-    unusual = ~(table["psi"] <= table["usual"])
+    unusual = ~(table["psi"] <= table["usual"]) | (table["kind"] == NEW_LEVEL)
     large = (table["psi"] >= psi_bound) | table["kind"].isin([EMPTIED, NEW_LEVEL])
     table = table.assign(moved=(table["p_adjusted"] <= alpha) & large & unusual)
     share, effect = _used(table["feature"], importance)
@@ -196,12 +202,15 @@ class _Past:
         return table[enough].astype(float), self.entities[enough].astype(float)
 
 
-def _compared(name: str, reference: pd.Series, now: pd.Series, scale: tuple, past: _Past) -> tuple:
+def _compared(
+    name: str, reference: pd.Series, now: pd.Series, scale: tuple, past: _Past, shared: np.ndarray | None
+) -> tuple:
     numeric = pd.api.types.is_numeric_dtype(reference)
     code, code_now, n_bins = _coded(reference, now, numeric)
     counts = np.bincount(code, minlength=n_bins), np.bincount(code_now, minlength=n_bins)
     shift = psi(*counts)
     usual, spread = _usual(counts[0], past, code)
+    spread = max(spread, _sharing(code_now, shared, n_bins))
     scale = (scale[0], scale[1] / spread)
     missing = float(reference.isna().mean()), float(now.isna().mean())
     gone = np.array(
@@ -213,7 +222,10 @@ def _compared(name: str, reference: pd.Series, now: pd.Series, scale: tuple, pas
     else:
         p_shape, distance = _chi_square(np.stack(counts) * np.array(scale)[:, None]), np.nan
     kind = _kind(reference, now, missing, numeric=numeric)
+    n_ref = len(reference) * scale[0]
     p = min(1.0, 2 * min(p_shape, p_gone)) if numeric else p_shape
+    if kind == NEW_LEVEL:
+        p = min(1.0, 2 * min(p, _p_of_new(reference, now, n_ref)))
     return (name, kind, shift, usual, p, _typical(reference, numeric), _typical(now, numeric), *missing, distance)
 
 
@@ -250,6 +262,26 @@ def _usual(counts: np.ndarray, past: _Past, code: np.ndarray) -> tuple[float, fl
     observed = entities[:, None] * (table / table.sum(axis=1, keepdims=True))[:, kept]
     spread = ((observed - expected) ** 2 / expected).sum(axis=1) / (kept.sum() - 1)
     return float(_psi_rows(counts.astype(float), table).max()), max(1.0, float(spread.mean()))
+
+
+def _sharing(code: np.ndarray, shared: np.ndarray | None, n_bins: int) -> float:
+    """Design effect of rows that share an owner: mean chi-square of the owners' shares per degree of freedom."""
+    if shared is None:
+        return 1.0
+    k = int(shared.max()) + 1
+    table = np.bincount(shared * n_bins + code, minlength=k * n_bins).reshape(k, n_bins)
+    table = table[:, table.sum(axis=0) > 0].astype(float)
+    if table.shape[1] < 2:
+        return 1.0
+    share, n = table.sum(axis=0) / len(code), table.sum(axis=1, keepdims=True)
+    spread = ((table - n * share) ** 2 / share).sum() / (len(code) * (len(share) - 1))
+    return max(1.0, float(spread))
+
+
+def _p_of_new(reference: pd.Series, now: pd.Series, n_ref: float) -> float:
+    """Chance that values as common as these were never met among the entities of the reference."""
+    share = float((now.notna() & ~now.isin(pd.unique(reference.dropna()))).mean())
+    return float((1 - share) ** n_ref)
 
 
 def _shape_of_numbers(reference: pd.Series, now: pd.Series, scale: tuple) -> tuple[float, float]:

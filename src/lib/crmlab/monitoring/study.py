@@ -5,6 +5,7 @@ Where no model has been published there is nothing to monitor: every table is em
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,11 @@ class Monitor:
         return train["outcomes"] / train["rows"] if train.get("rows") else np.nan
 
     @cached_property
+    def twin(self) -> object | None:
+        """The tested twin of the published model."""
+        return self.scoring.published.load_tested() if self.published else None
+
+    @cached_property
     def realised(self) -> pd.DataFrame:
         """What the scores shown were worth, see `realised_table`."""
         return self._realised(self.told)
@@ -164,6 +170,7 @@ class Monitor:
                 groups=self._ids(self.scoring.reference_rows[trained]),
                 groups_now=self._ids(rows),
                 periods=self._reference_periods(trained),
+                shared_now=X["owner_id"].to_numpy(dtype=object) if "owner_id" in X else None,
                 importance=self._importance(reference, X),
                 psi_bound=self.rule.psi_bound,
             )
@@ -178,7 +185,7 @@ class Monitor:
         if not self.published or past.empty:
             return score_drift(np.zeros(0), np.zeros(0), groups=np.zeros(0), groups_now=np.zeros(0))
         rows, X = self.now
-        p = self.scoring.published.load_tested().predict_proba(X)[:, 1] if len(X) else np.zeros(0)
+        p = self.twin.predict_proba(X)[:, 1] if len(X) else np.zeros(0)
         return score_drift(past["p"].to_numpy(), p, groups=self._ids(past), groups_now=self._ids(rows))
 
     @cached_property
@@ -204,7 +211,7 @@ class Monitor:
         if not self.published:
             return Challenge(NOT_COMPARABLE, "no model has been published")
         setup = {"min_outcomes": self.rule.min_outcomes, "n_bootstrap": self.n_bootstrap, "seed": self.seed}
-        return challenge(self.scoring, **setup)
+        return challenge(self.scoring, self.twin, **setup)
 
     @cached_property
     def last_verdict(self) -> tuple[str, str]:
@@ -225,6 +232,12 @@ class Monitor:
     def verdict(self) -> str:
         """What the rule says altogether."""
         return overall(self.rules)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files that hold the looks kept so far."""
+        path = self.scoring.registry.folder / "monitoring" / "log.jsonl"
+        return (path,) if path.exists() else ()
 
     def keep(self) -> pd.DataFrame:
         """Write this look into the log of looks, and return all looks so far."""
