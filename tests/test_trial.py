@@ -85,7 +85,10 @@ def test_a_passing_model_is_published_with_its_twin_and_interval(trial, compared
     assert verdict.passed, verdict.reasons
     published = gate.publish_case(case, compared, verdict, leaks=no_leaks())
     assert published.load_tested().predict_proba(trial.tested)[:, 1].tolist() == compared.predictions[BLEND].tolist()
-    assert not np.array_equal(published.load().predict_proba(trial.tested)[:, 1], compared.predictions[BLEND])
+    refit = published.load()
+    assert not np.array_equal(refit.predict_proba(trial.tested)[:, 1], compared.predictions[BLEND])
+    assert refit.weights_ == compared.model.weights_
+    assert refit.settings_ == compared.model.settings_
     low, high = published.load_interval().interval(np.array([0.1, 0.5]))
     assert (low < [0.1, 0.5]).all()
     assert (high > [0.1, 0.5]).all()
@@ -116,9 +119,10 @@ def test_thresholds_eased_after_the_verdict_are_seen(trial, compared, tmp_path):
 
 
 def test_deals_have_hazards_owners_and_stages_beside_the_blend(deals):
-    compared = deals.compare(n_trials=0)
+    compared = deals.compare(n_trials=2)
     shown = set(compared.predictions)
     assert {HAZARD, BLEND, ORACLE, "stage table", "owner's probability", "Odoo's method", "points card"} <= shown
+    assert {"scikit-learn boosting", "XGBoost, tuned"} <= shown
     losses = compared.metrics[compared.metrics["metric"] == "log loss"].set_index("model")["value"]
     assert losses[ORACLE] == losses.min()
     assert losses[HAZARD] < losses["base rate"]

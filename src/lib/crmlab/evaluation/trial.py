@@ -14,6 +14,7 @@ from crmlab.metrics import reliability_table
 from crmlab.models import make_models
 from crmlab.models.closed_only import closed_only_table
 from crmlab.models.hazard import CompetingRisks, outcome_times
+from crmlab.models.search import HistogramBoosting, TunedBoosting
 from crmlab.schema import NotEnoughEvidence
 from crmlab.snapshots import Question, as_entity, build_snapshots
 from crmlab.splits import Split, check_split, random_split
@@ -36,9 +37,10 @@ __all__ = ["HAZARD", "SLICED_BY", "Trial", "open_trial"]
 
 HAZARD = "competing-risk hazards"
 SLICED_BY = ("source", "owner_id", "employees", "industry", "region", "product", "stage")
-_EXTRA = ("scikit-learn boosting", "XGBoost, tuned")
 _AT_ORIGINS = ("logistic regression", "XGBoost")
 _ORIGIN_ROWS = 12_000
+_CALLS = ("way", "calls", "conversions", "precision", "profit", "low", "high", "per_week", "difference")
+_COVERAGE = ("what", "nominal", "share", "low", "high", "n")
 _EMPTY_ORIGINS = pd.DataFrame({"origin": [], "model": [], "metric": [], "value": []})
 _COVERED_LEVEL = 0.9
 
@@ -84,10 +86,13 @@ class Trial:
 
         Parameters
         ----------
-        n_trials : settings of XGBoost that the search tries inside the training rows; 0 leaves it out.
+        n_trials : settings of XGBoost that a search tries inside the training rows. It and scikit-learn's boosting take
+            longer than everything else and are shown for comparison only; 0 leaves both out.
         """
-        makers = make_models(self.features.iloc[self.split.train], seed=self.seed)
-        extra = {name: makers[name] for name in _EXTRA if name in makers}
+        extra = {}
+        if n_trials:
+            extra["scikit-learn boosting"] = lambda: HistogramBoosting(seed=self.seed)
+            extra["XGBoost, tuned"] = lambda: TunedBoosting(n_trials=n_trials, seed=self.seed)
         setup = {"order": self.order, "n_bootstrap": self.n_bootstrap, "seed": self.seed, "oracle": self.oracle}
         return compare_models(self.features, self.rows, self.split, extra=extra, given=self._hazards(), **setup)
 
@@ -123,7 +128,7 @@ class Trial:
         """
         weeks = self.rows["as_of"].iloc[self.split.test]
         if weeks.isna().any():
-            return pd.DataFrame({"way": [], "calls": [], "conversions": [], "precision": [], "profit": []})
+            return pd.DataFrame({name: pd.Series(dtype="float64") for name in _CALLS})
         value = self.value_of(conversion_value)
         return capacity_table(
             comparison.y,
@@ -155,7 +160,8 @@ class Trial:
         """Return the margin found at the top, ranked by p, by margin and by both; empty without margins."""
         margin = self._margin()
         if margin is None:
-            return pd.DataFrame({"ranking": [], "share": [], "margin": []})
+            names = ["way", "share", "n", "margin", "captured", "low", "high"]
+            return pd.DataFrame({name: pd.Series(dtype="float64") for name in names})
         p = comparison.predictions[comparison.chosen]
         setup = {"n_bootstrap": self.n_bootstrap, "seed": self.seed}
         return margin_ranking_table(comparison.y, p, margin, comparison.groups, **setup)
@@ -183,7 +189,7 @@ class Trial:
         Empty where the truth is not known.
         """
         if self.oracle is None:
-            return pd.DataFrame({"what": [], "nominal": [], "share": []})
+            return pd.DataFrame({name: pd.Series(dtype="float64") for name in _COVERAGE})
         order = self.order.iloc[self.split.test].rank(method="min", pct=True).to_numpy()
         old, new = order <= 0.5, order > 0.5
         p, y, groups = comparison.predictions[comparison.chosen], comparison.y, comparison.groups

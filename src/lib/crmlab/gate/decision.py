@@ -180,14 +180,11 @@ def case_card(
 
 
 def _refitted(trial: Trial, tested: ScoreModel) -> tuple[ScoreModel, pd.DataFrame]:
-    """The recipe once more, on every row whose label is settled."""
+    """The members fitted once more on every row whose label is settled; what was chosen stays as it was tested."""
     mature = trial.rows["mature"].to_numpy()
     columns = learnable(trial.features[mature])
-    X, rows = trial.features.loc[mature, columns], trial.rows[mature]
-    context = {"order": trial.order[mature].to_numpy(), "groups": rows[trial.key].to_numpy()}
-    model = ScoreModel(**tested.get_params())
-    model.fit(X, rows["label"].astype(int).to_numpy(), gap_days=trial.split.gap_days, **context)
-    return model, X
+    X, y = trial.features.loc[mature, columns], trial.rows.loc[mature, "label"].astype(int).to_numpy()
+    return tested.refitted(X, y, order=trial.order[mature].to_numpy()), X
 
 
 def _span(trial: Trial, rows: pd.DataFrame) -> dict[str, object]:

@@ -13,7 +13,7 @@ from .columns import make_columns
 from .forest import make_forest
 from .linear import elastic_net_path, make_elastic_net
 
-__all__ = ["MEMBERS", "Fold", "Trial", "try_members"]
+__all__ = ["MEMBERS", "Fold", "Trial", "remake", "try_members"]
 
 _STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _LASSO_SHARES = (0.0, 0.5)
@@ -54,13 +54,21 @@ def try_members(folds: list[Fold], *, seed: int) -> dict[str, Trial]:
     return {name: member(folds, seed) for name, member in MEMBERS.items()}
 
 
+def remake(name: str, X: pd.DataFrame, settings: dict[str, object], *, seed: int) -> object:
+    """Return the unfitted pipeline of a member with settings that were chosen before."""
+    if name == "logistic regression":
+        return make_elastic_net(X, **settings)
+    make = make_forest if name == "random forest" else make_boosting
+    return make(X, seed=seed, **settings)
+
+
 def _try_linear(folds: list[Fold], seed: int) -> Trial:
     y, paths = _outcomes(folds), {}
     for share in _LASSO_SHARES:
         paths |= {(share, C): p for C, p in zip(_STRENGTHS, _paths(folds, share), strict=True)}
     share, C = min(paths, key=lambda key: log_loss(y, paths[key]))
     settings = {"C": C, "l1_ratio": share}
-    return Trial(settings, paths[share, C], lambda X: make_elastic_net(X, **settings))
+    return Trial(settings, paths[share, C], lambda X: remake("logistic regression", X, settings, seed=seed))
 
 
 def _paths(folds: list[Fold], share: float) -> list[np.ndarray]:
@@ -86,7 +94,7 @@ def _try_forest(folds: list[Fold], seed: int) -> Trial:
             parts.append(model.predict_proba(fold.X_ahead)[:, 1])
         tried.append((settings, np.concatenate(parts)))
     settings, ahead = min(tried, key=lambda one: log_loss(y, one[1]))
-    return Trial(settings, ahead, lambda X: make_forest(X, seed=seed, **settings))
+    return Trial(settings, ahead, lambda X: remake("random forest", X, settings, seed=seed))
 
 
 def _try_boosting(folds: list[Fold], seed: int) -> Trial:
@@ -98,7 +106,7 @@ def _try_boosting(folds: list[Fold], seed: int) -> Trial:
     rows, width = parts[-1].X_fit.shape
     deep = rows >= _DEEP_ROWS and width <= _CLOSE
     best = race_boosting(parts, [*_BOOSTINGS, *([_DEEP] if deep else [])], seed=seed)
-    return Trial(best.settings, best.ahead, lambda X: make_boosting(X, seed=seed, **best.settings))
+    return Trial(best.settings, best.ahead, lambda X: remake("XGBoost", X, best.settings, seed=seed))
 
 
 def _outcomes(folds: list[Fold]) -> np.ndarray:

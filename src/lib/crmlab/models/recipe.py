@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from crmlab.calibration import choose_calibration
@@ -18,7 +18,7 @@ from .floors import RateTable
 from .folds import inner_folds, newest_enough
 from .forest import make_forest
 from .linear import make_logistic
-from .members import Fold, try_members
+from .members import Fold, remake, try_members
 from .search import HistogramBoosting, TunedBoosting
 from .selection import learnable_columns, strongest_columns
 
@@ -88,6 +88,23 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         self.members_ = {name: trial.make(taught).fit(taught, y) for name, trial in trials.items()}
         self.settings_ = {name: trial.settings for name, trial in trials.items()}
         return self
+
+    def refitted(self, X: pd.DataFrame, y: np.ndarray, *, order: np.ndarray | None = None) -> "ScoreModel":
+        """Return a model with these settings, weights and calibration whose members are fitted on other rows.
+
+        It costs one fit per member that has weight: nothing is chosen again. Parameters as in `fit`.
+        """
+        check_is_fitted(self)
+        y = _both(outcomes(y, n=len(X)))
+        model = clone(self)
+        model.columns_, model.classes_ = _checked(X).columns.to_list(), np.array([0, 1])
+        model.base_rate_, model.few_ = float(y.mean()), bool(np.bincount(y).min() < _FEW)
+        model.weights_, model.settings_ = dict(self.weights_), dict(self.settings_)
+        model.calibrator_, model.inner_ = self.calibrator_, self.inner_
+        taught = X[self._taught(X, y, order)]
+        weighty = [name for name in self.members_ if name in self.weights_]
+        model.members_ = {n: remake(n, taught, self.settings_[n], seed=self.seed).fit(taught, y) for n in weighty}
+        return model
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability of both classes, shape (rows, 2)."""

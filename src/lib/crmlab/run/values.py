@@ -2,7 +2,20 @@
 
 from collections.abc import Mapping
 
+from crmlab.schema import ParameterError
+
 __all__ = ["check_values"]
+
+_LEAST = {
+    "calls_per_week": 1,
+    "call_cost": 0,
+    "conversion_value": 0,
+    "n_trials": 0,
+    "n_draws": 100,
+    "gate_min_outcomes": 1,
+    "gate_calibration_error": 0,
+    "gate_margin": 0,
+}
 
 
 def check_values(values: Mapping[str, object]) -> None:
@@ -30,3 +43,8 @@ def check_values(values: Mapping[str, object]) -> None:
         from crmlab.metrics import check_resamples
 
         check_resamples(values["n_bootstrap"])
+    for name, least in _LEAST.items():
+        if name in values and values[name] < least:
+            raise ParameterError(
+                f"`{name}` must be at least {least}.", found=str(values[name]), remedy="correct it in the params file."
+            )
