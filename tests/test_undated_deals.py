@@ -140,6 +140,7 @@ def test_at_the_first_quote_deals_without_one_are_counted_by_whether_they_closed
     deals = [
         {"opportunity_id": "Q", "created_at": "2024-01-01 10:00", "first_quote_at": "2024-01-03 09:00"},
         {"opportunity_id": "C", "created_at": "2024-01-01", "closed_at": "2024-01-05", "outcome": "lost"},
+        {"opportunity_id": "D", "created_at": "2024-01-02", "first_quote_at": "2024-01-02 23:59:59"},  # both at midnight
         {"opportunity_id": "N", "created_at": "2024-01-02"},
         {"opportunity_id": "M", "created_at": "2024-01-02"},
         {
@@ -153,12 +154,12 @@ def test_at_the_first_quote_deals_without_one_are_counted_by_whether_they_closed
     crm = crm_of(deals)
     asked = FINAL | {"as_of": "2024-01-06", "label": "within_horizon", "horizon_days": 2}
     rows = build_snapshots(crm, **asked | {"every": "first_quote"})
-    assert rows["opportunity_id"].tolist() == ["Q"]
+    assert rows["opportunity_id"].tolist() == ["D", "Q"]
     found = censoring_table(crm, rows).set_index("what")["opportunities"]
     assert found["left out: closed without a quote"] == 1
     assert found["left out: no quote was sent yet"] == 2
     assert found["never open at a snapshot: closed before it, or created or quoted too late"] == 1
-    assert found.iloc[1:].sum() == 5
+    assert found.iloc[1:].sum() == 6
     at_creation = censoring_table(crm, build_snapshots(crm, **asked | {"every": "creation"}))
     assert not at_creation["what"].str.contains("closed without a quote|no quote").any()
 
