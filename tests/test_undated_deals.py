@@ -140,7 +140,7 @@ def test_at_the_first_quote_deals_without_one_are_counted_by_whether_they_closed
     deals = [
         {"opportunity_id": "Q", "created_at": "2024-01-01 10:00", "first_quote_at": "2024-01-03 09:00"},
         {"opportunity_id": "C", "created_at": "2024-01-01", "closed_at": "2024-01-05", "outcome": "lost"},
-        {"opportunity_id": "D", "created_at": "2024-01-02", "first_quote_at": "2024-01-02 23:59:59"},  # both at midnight
+        {"opportunity_id": "D", "created_at": "2024-01-02", "first_quote_at": "2024-01-02 23:59:59"},  # midnight
         {"opportunity_id": "N", "created_at": "2024-01-02"},
         {"opportunity_id": "M", "created_at": "2024-01-02"},
         {
