@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmlab import forecast_plots, sources
+from crmlab import plots, sources
 from crmlab.features import build_features
 from crmlab.forecast import battle_cards
 from crmlab.forecast.backtest import Backtest
@@ -113,11 +113,11 @@ def test_figures_stand_with_and_without_data():
         | {"expected": [three], "independent": [three]}
     )
     goal = pd.DataFrame({"level": ["total"], "period": ["2025-01"], "target": [1.5e6]})
-    ax = forecast_plots.plot_outlook(table, targets=goal)
+    ax = plots.plot_outlook(table, targets=goal)
     assert "target" in [t.get_text() for t in ax.get_legend().get_texts()]
     empty = pd.DataFrame(columns=["group", "attainment", "chance"])
-    assert forecast_plots.plot_targets(empty).texts
+    assert plots.plot_targets(empty).texts
     own = pd.DataFrame({"group": ["R$1"], "attainment": [(1.2, 0.8, 1.5)], "chance": [(0.7, 0.6, 0.8)]})
-    assert r"R\$1" in forecast_plots.plot_targets(own).get_yticklabels()[0].get_text()
-    assert forecast_plots.plot_backtest(Backtest(pd.DataFrame(), pd.DataFrame(), None).results).texts
+    assert r"R\$1" in plots.plot_targets(own).get_yticklabels()[0].get_text()
+    assert plots.plot_backtest(Backtest(pd.DataFrame(), pd.DataFrame(), None).results).texts
     plt.close("all")

@@ -27,7 +27,7 @@ LAYERS = (
     ("gate", "explain"),
     ("scores", "points", "value", "reps", "cohorts", "paths"),
     ("forecast", "monitoring"),
-    ("plots", "forecast_plots", "monitoring_plots"),
+    ("plots", "monitoring_plots"),
     ("report",),
     ("findings",),
     ("run",),

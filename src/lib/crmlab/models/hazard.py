@@ -160,17 +160,22 @@ class CompetingRisks(ClassifierMixin, BaseEstimator):
         kept = {name: np.asarray(values)[at_risk] for name, values in context.items() if values is not None}
         return self.fit(X[at_risk], times["days"][at_risk].to_numpy(), times["event"][at_risk], **kept)
 
-    def hazards(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the probability of being won and lost in each period, if still open: (2, n, periods)."""
+    def hazards(self, X: pd.DataFrame, *, n_periods: int | None = None) -> np.ndarray:
+        """Return the probability of being won and lost in each period, if still open: (2, n, periods).
+
+        With `n_periods` only the first so many; trees are asked once per period, so that fewer take less time.
+        """
         check_is_fitted(self)
-        return self.fitted_.hazards(X[self.columns_])
+        return self.fitted_.hazards(X[self.columns_], n_periods or self.n_periods_)
 
     def cumulative_incidence(self, X: pd.DataFrame, days: Sequence[float]) -> dict[str, np.ndarray]:
         """Return P(won) and P(lost) within each of `days`: cause → (n, len(days)).
 
         Inside a period the probability grows evenly; beyond the last one the mean hazards of the last periods go on.
         """
-        return incidence_at(self.hazards(X), np.asarray(days, dtype="float64") / self.period_days)
+        periods = np.asarray(days, dtype="float64") / self.period_days
+        needed = min(self.n_periods_, np.ceil(periods.max())) if len(periods) else 1
+        return incidence_at(self.hazards(X, n_periods=max(int(needed), 1)), periods)
 
     def p_won(self, X: pd.DataFrame, *, within_days: float | None = None) -> np.ndarray:
         """Return (n,) P(won within so many days), or ever."""
@@ -213,7 +218,7 @@ class CompetingRisks(ClassifierMixin, BaseEstimator):
         for name in LEARNERS[1:]:
             older = self._fitted(name, X[~newest], days[~newest], code[~newest])
             cells = self._cells(X[newest], days[newest], code[newest], ages=0)
-            losses[name] = cell_loss(cells, older.hazards(X[newest]))
+            losses[name] = cell_loss(cells, older.hazards(X[newest], self.n_periods_))
         return min(losses, key=losses.get)
 
     def _cells(self, X: pd.DataFrame, days: np.ndarray, code: np.ndarray, *, ages: int) -> Cells:
@@ -279,9 +284,9 @@ class _Linear:
         self.shape, self.period_days, self.age = shape, period_days, age
         self.coefficients = fit_coefficients(cells, self._design(X), shape)
 
-    def hazards(self, X: pd.DataFrame) -> np.ndarray:
+    def hazards(self, X: pd.DataFrame, n_periods: int) -> np.ndarray:
         start = age_periods(X[self.age].to_numpy(), self.period_days) if self.shape.n_ages else None
-        return hazards_of(linear_predictor(self.coefficients, self.shape, self._design(X), start))
+        return hazards_of(linear_predictor(self.coefficients, self.shape, self._design(X), start))[:, :, :n_periods]
 
     def _design(self, X: pd.DataFrame) -> np.ndarray:
         return np.zeros((len(X), 0)) if self.columns is None else self.columns.transform(X)
@@ -299,9 +304,9 @@ class _Trees:
         matrix = QuantileDMatrix(self._periods(design[cells.case], cells.period), cells.event, weight=cells.exposure)
         self.booster = train(_TREES | {"seed": seed}, matrix, n)
 
-    def hazards(self, X: pd.DataFrame) -> np.ndarray:
+    def hazards(self, X: pd.DataFrame, n_periods: int) -> np.ndarray:
         design = self._design(X)
-        parts = [self.booster.inplace_predict(self._periods(design, k)) for k in range(self.n_periods)]
+        parts = [self.booster.inplace_predict(self._periods(design, k)) for k in range(n_periods)]
         return np.stack([part[:, 1:] for part in parts], axis=-1).transpose(1, 0, 2).astype("float64")
 
     def _design(self, X: pd.DataFrame) -> np.ndarray:

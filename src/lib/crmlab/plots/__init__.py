@@ -1,6 +1,7 @@
 """Figures from tidy frames: each takes data and an axis, returns the axis, and computes nothing."""
 
 from .data import plot_association, plot_curves, plot_honest_counts, plot_shares, plot_triangle
+from .forecast import plot_backtest, plot_outlook, plot_targets
 from .models import (
     plot_calibration,
     plot_capacity,
@@ -14,6 +15,7 @@ from .models import (
 
 __all__ = [
     "plot_association",
+    "plot_backtest",
     "plot_calibration",
     "plot_capacity",
     "plot_capture",
@@ -22,8 +24,10 @@ __all__ = [
     "plot_model_intervals",
     "plot_net_benefit",
     "plot_origins",
+    "plot_outlook",
     "plot_shares",
     "plot_slices",
     "plot_split_gap",
+    "plot_targets",
     "plot_triangle",
 ]

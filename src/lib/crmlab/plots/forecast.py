@@ -1,14 +1,14 @@
-"""Figures of the pipeline forecast: each takes data and an axis, returns the axis, and computes nothing."""
+"""Figures of the pipeline forecast."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from .axes import GREY, new_axes
+
 __all__ = ["plot_backtest", "plot_outlook", "plot_targets"]
 
-_GREY = "#6b7280"
 _PARTS = {"closed": "already won", "existing": "expected of open deals", "new": "expected of new deals"}
 
 
@@ -20,14 +20,14 @@ def plot_outlook(table: pd.DataFrame, *, targets: pd.DataFrame | None = None, ax
     table : result of `Forecast.table("total")`.
     targets : result of `Forecast.target_table`; its total lines are drawn.
     """
-    ax = ax or plt.subplots(figsize=(8, 1.2 + 0.7 * len(table)), layout="constrained")[1]
+    ax = ax or new_axes(8, 1.2 + 0.7 * len(table))
     position, left = np.arange(len(table)), np.zeros(len(table))
     for (part, name), colour in zip(_PARTS.items(), ("C2", "C0", "C4"), strict=True):
         ax.barh(position, table[part], left=left, height=0.5, color=colour, label=name)
         left = left + table[part].to_numpy()
     for shift, column, colour, name in (
         (0.0, "expected", "black", "median and 80 % interval"),
-        (0.36, "independent", _GREY, "the same if deals were independent"),
+        (0.36, "independent", GREY, "the same if deals were independent"),
     ):
         middle, low, high = (np.array([estimate[i] for estimate in table[column]]) for i in range(3))
         error = np.maximum([middle - low, high - middle], 0)
@@ -57,7 +57,7 @@ def plot_targets(table: pd.DataFrame, *, ax: Axes | None = None, limit: int = 25
     table : rows of `Forecast.target_table` of one period.
     """
     rows = table.head(limit)
-    ax = ax or plt.subplots(figsize=(8, 1.0 + 0.34 * max(len(rows), 1)), layout="constrained")[1]
+    ax = ax or new_axes(8, 1.0 + 0.34 * max(len(rows), 1))
     if rows.empty:
         ax.text(0.5, 0.5, "No target was set before this date.", ha="center", va="center", transform=ax.transAxes)
         ax.set_axis_off()
@@ -66,7 +66,7 @@ def plot_targets(table: pd.DataFrame, *, ax: Axes | None = None, limit: int = 25
     middle, low, high = (np.array([estimate[i] for estimate in rows["attainment"]]) for i in range(3))
     ax.hlines(position, low, high, color="C0", linewidth=2.5, alpha=0.6)
     ax.scatter(middle, position, color="C0", zorder=2)
-    ax.axvline(1, color=_GREY, linestyle="--", linewidth=1)
+    ax.axvline(1, color=GREY, linestyle="--", linewidth=1)
     chances = [f"{g}  ({100 * c[0]:.0f} %)" for g, c in zip(rows["group"], rows["chance"], strict=True)]
     ax.set_yticks(position, [text.replace("$", r"\$") for text in chances])
     ax.invert_yaxis()
@@ -82,7 +82,7 @@ def plot_backtest(results: pd.DataFrame, *, when: str = "this quarter", ax: Axes
     ----------
     results : `Backtest.results`.
     """
-    ax = ax or plt.subplots(figsize=(8, 3.8), layout="constrained")[1]
+    ax = ax or new_axes(8, 3.8)
     if results.empty:
         ax.text(0.5, 0.5, "The history is too short to try it.", ha="center", va="center", transform=ax.transAxes)
         ax.set_axis_off()
