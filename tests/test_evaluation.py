@@ -123,8 +123,7 @@ def test_order_of_entry_is_the_running_number_without_dates(tmp_path):
     leads = pd.DataFrame({"lead_id": ["a", "b", "c"], "status": "new", "sequence": [30.0, 10.0, 20.0]})
     rows = pd.DataFrame({"lead_id": ["c", "a", "b"], "as_of": pd.to_datetime([None] * 3)})
     assert entry_order(crm_of(tmp_path, leads), rows).tolist() == [20, 30, 10]
-    with pytest.raises(NotEnoughEvidence, match="in which order its records came"):
-        entry_order(crm_of(tmp_path, leads.assign(sequence=[1.0, None, 2.0])), rows)
+    assert entry_order(crm_of(tmp_path, leads.assign(sequence=[1.0, None, 2.0])), rows).isna().all()
 
 
 def test_static_study_is_split_by_order_without_a_gap(tmp_path):
@@ -139,10 +138,13 @@ def test_static_study_is_split_by_order_without_a_gap(tmp_path):
         }
     )
     crm = crm_of(tmp_path, leads)
+    where = {"label": "final_status", "horizon_days": 0, "seed": 1}
     with pytest.raises(NotEnoughEvidence, match="Too few outcomes to test on"):
-        choose_split(crm, rows, label="final_status", test_share=0.3, horizon_days=0)
-    split = choose_split(crm, rows, label="final_status", test_share=0.45, horizon_days=0)
+        choose_split(crm, rows, test_share=0.05, **where)
+    split = choose_split(crm, rows, test_share=0.45, **where)
     assert split.test.tolist() == list(range(110, 200))
+    nowhere = crm_of(tmp_path, leads.assign(sequence=np.nan))
+    assert choose_split(nowhere, rows, test_share=0.45, **where).name == "random"
 
 
 def test_a_floor_as_good_inside_training_is_kept_instead_of_the_blend():

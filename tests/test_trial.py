@@ -8,6 +8,7 @@ from crmlab import demo, findings, gate
 from crmlab.crm import Crm
 from crmlab.evaluation import BLEND, HAZARD, ORACLE, open_trial
 from crmlab.leakage import leak_verdict
+from crmlab.models.closed_only import CLOSED_ONLY, EVERY_DEAL
 from crmlab.registry import Registry
 from crmlab.schema import NotEnoughEvidence
 from crmlab.snapshots import Question
@@ -132,7 +133,7 @@ def test_deals_have_hazards_owners_and_stages_beside_the_blend(deals):
 
 def test_closed_deals_alone_tell_another_story(deals):
     table = deals.closed_only()
-    assert set(table["model"]) == {"every deal, open ones at risk", "closed deals only"}
+    assert set(table["model"]) == {EVERY_DEAL, CLOSED_ONLY}
     assert "were won" in findings.closed_only_finding(table).sentence
 
 

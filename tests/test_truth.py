@@ -43,7 +43,7 @@ def study(tmp_path_factory) -> tuple[Crm, pd.DataFrame, pd.DataFrame]:
 
 def compare(study, rows: pd.DataFrame, split=None) -> Comparison:
     crm, _, features = study
-    split = split or choose_split(crm, rows, label="within_horizon", test_share=0.3, horizon_days=HORIZON)
+    split = split or choose_split(crm, rows, label="within_horizon", test_share=0.3, horizon_days=HORIZON, seed=SEED)
     oracle = oracle_probabilities(crm, rows, horizon_days=HORIZON)
     return compare_models(
         features, rows, split, order=entry_order(crm, rows), n_bootstrap=100, seed=SEED, oracle=oracle

@@ -11,9 +11,9 @@ from crmlab.metrics import METRICS, bootstrap_metrics, calibration_table, lift_t
 from crmlab.models import ScoreModel, floors_for, make_models
 from crmlab.models.contract import fit_in_context
 from crmlab.models.folds import inner_folds, newest_enough
-from crmlab.schema import ENTITY_KEYS, NotEnoughEvidence
+from crmlab.schema import ENTITY_KEYS
 from crmlab.snapshots import entity_of
-from crmlab.splits import Split, check_enough, ordered_split, temporal_split
+from crmlab.splits import Split, check_enough, ordered_split, random_split, temporal_split
 
 __all__ = [
     "BLEND",
@@ -33,6 +33,8 @@ BLEND = "blend"
 CARD = "points card"
 """Learned, so no floor; shown because whoever starts simple starts there."""
 ORACLE = "oracle (true probability)"
+_FEWEST = 10
+"""Fewest entities with, and without, the outcome on either side before anything is fitted."""
 _CLAIMED = ("logistic regression", "XGBoost")
 """Models fitted again on a random split: enough to see what it would have claimed."""
 
@@ -105,20 +107,27 @@ class Comparison:
         return lift_table(self.y, self.predictions[model or self.chosen])
 
 
-def choose_split(crm: Crm, snapshots: pd.DataFrame, *, label: str, test_share: float, horizon_days: int) -> Split:
+def choose_split(
+    crm: Crm, snapshots: pd.DataFrame, *, label: str, test_share: float, horizon_days: int, seed: int
+) -> Split:
     """Return the most honest split that the dates allow.
 
-    By date with a gap as long as the horizon; by order of entry where there is no date of the outcome.
+    By date with a gap as long as the horizon; by order of entry where there is no date of the outcome; by lot where
+    nobody knows the order either, which the gate does not accept.
 
     Raises
     ------
-    NotEnoughEvidence : the source knows no order at all, or a side holds too few outcomes.
+    NotEnoughEvidence : a side holds fewer than 10 entities with, or without, the outcome. From there on models can be
+        shown; what may be published, the gate decides, which asks for more.
     """
+    order = entry_order(crm, snapshots)
     if label == "within_horizon":
         split = temporal_split(snapshots, test_share=test_share, gap_days=horizon_days)
+    elif order.isna().all():
+        split = random_split(snapshots, test_share=test_share, seed=seed)
     else:
-        split = ordered_split(snapshots, entry_order(crm, snapshots), test_share=test_share)
-    check_enough(snapshots, split)
+        split = ordered_split(snapshots, order, test_share=test_share)
+    check_enough(snapshots, split, minimum=_FEWEST)
     return split
 
 
@@ -198,22 +207,17 @@ def random_claims(
 def entry_order(crm: Crm, snapshots: pd.DataFrame) -> pd.Series:
     """Return what orders the rows from old to new: their date, or the running number where a source has no dates.
 
-    Raises
-    ------
-    NotEnoughEvidence : the source knows neither for every row.
+    Missing on every row where the source knows neither for all of them.
     """
     if snapshots["as_of"].notna().all():
         return snapshots["as_of"]
-    if entity_of(snapshots) == "lead":
-        leads = crm["leads"][["lead_id", "sequence"]]
-        order = snapshots[["lead_id"]].merge(leads, on="lead_id", how="left", validate="m:1")["sequence"]
-        if order.notna().all():
-            return order.set_axis(snapshots.index)
-    raise NotEnoughEvidence(
-        "The source does not say in which order its records came, so no model can be tested on newer ones.",
-        found=f"neither `created_at` nor `sequence` is filled on all of {len(snapshots):,} rows",
-        remedy="map one of them; a running number of the records serves as `sequence`.",
-    )
+    entity = entity_of(snapshots)
+    key, table = ENTITY_KEYS[entity], {"lead": "leads", "opportunity": "opportunities"}.get(entity)
+    nothing = pd.Series(np.nan, index=snapshots.index)
+    if table is None:
+        return nothing
+    order = snapshots[[key]].merge(crm[table][[key, "sequence"]], on=key, how="left", validate="m:1")["sequence"]
+    return order.set_axis(snapshots.index) if order.notna().all() else nothing
 
 
 def oracle_probabilities(crm: Crm, snapshots: pd.DataFrame, *, horizon_days: int) -> np.ndarray | None:
@@ -275,11 +279,16 @@ class _Bench:
     ) -> None:
         key = ENTITY_KEYS[entity_of(snapshots)]
         columns = learnable(features.iloc[split.train])
+        known = not pd.isna(order).all()
         labels, groups = snapshots["label"].astype("float64").to_numpy(), snapshots[key].to_numpy()
         self.X_train, self.X_test = features[columns].iloc[split.train], features[columns].iloc[split.test]
         self.y_train, self.y_test = labels[split.train].astype(int), labels[split.test]
         self.groups_test = groups[split.test]
-        self.context = {"order": order[split.train], "groups": groups[split.train], "gap_days": split.gap_days}
+        self.context = {
+            "order": order[split.train] if known else None,
+            "groups": groups[split.train],
+            "gap_days": split.gap_days,
+        }
         self.seed = seed
 
     def fit(self, estimator: object) -> object:

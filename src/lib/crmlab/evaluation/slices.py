@@ -127,7 +127,8 @@ def fairness_table(
     top = (p >= np.quantile(p, 1 - top_share, method="higher")).astype("float64")
     parts = list(_slices(context, columns))
     # Per entity and slice: rows at the top, conversions, conversions missed; a resample is then one product.
-    sums = np.stack([_entity_sums(codes, at, top, y) for _, _, at in parts], axis=1) if parts else np.zeros((1, 0, 3))
+    none = np.zeros((codes.max() + 1, 0, 3))
+    sums = np.stack([_entity_sums(codes, at, top, y) for _, _, at in parts], axis=1) if parts else none
     every = _entity_sums(codes, np.arange(len(y)), top, y)
     first = np.unique(codes, return_index=True)[1]
     counts = np.array([w[first] for w in bootstrap_weights(codes, n=n_bootstrap, seed=seed)])

@@ -11,7 +11,7 @@ from crmlab.calibration import ScoreInterval
 from crmlab.crm import Crm
 from crmlab.features import build_features
 from crmlab.metrics import reliability_table
-from crmlab.models import make_models
+from crmlab.models import HierarchicalLogistic, make_models
 from crmlab.models.closed_only import closed_only_table
 from crmlab.models.hazard import CompetingRisks, outcome_times
 from crmlab.models.search import HistogramBoosting, TunedBoosting
@@ -41,6 +41,7 @@ _AT_ORIGINS = ("logistic regression", "XGBoost")
 _ORIGIN_ROWS = 12_000
 _HAZARD_LEARNER = "linear"
 """Trees took ten times as long for the same log loss on deals of the demo."""
+_SMALL = 100
 _CALLS = ("way", "calls", "conversions", "precision", "profit", "low", "high", "per_week", "difference")
 _COVERAGE = ("what", "nominal", "share", "low", "high", "n")
 _EMPTY_ORIGINS = pd.DataFrame({"origin": [], "model": [], "metric": [], "value": []})
@@ -54,7 +55,7 @@ class Trial:
     Attributes
     ----------
     rows, features : row for row the same; of `build_snapshots` and `build_features`.
-    order : what puts the rows in order from old to new.
+    order : what puts the rows in order from old to new; missing where nobody knows.
     n_bootstrap, seed : of every interval and model here.
     """
 
@@ -92,6 +93,8 @@ class Trial:
             longer than everything else and are shown for comparison only; 0 leaves both out.
         """
         extra = {}
+        if self._small:
+            extra["shrinkage (hierarchical)"] = HierarchicalLogistic
         if n_trials:
             extra["scikit-learn boosting"] = lambda: HistogramBoosting(seed=self.seed)
             extra["XGBoost, tuned"] = lambda: TunedBoosting(n_trials=n_trials, seed=self.seed)
@@ -247,6 +250,12 @@ class Trial:
             orders["true probability"] = p[ORACLE]
         return orders
 
+    @property
+    def _small(self) -> bool:
+        """So few entities with the outcome to train on that shrinkage is worth showing."""
+        train = self.rows.iloc[self.split.train]
+        return train.loc[train["label"].eq(True), self.key].nunique() < _SMALL
+
     def _has_hazards(self) -> bool:
         dated = self.split.test_start is not pd.NaT and self.question.horizon_days > 0
         return as_entity(self.question.entity) == "opportunity" and dated
@@ -267,11 +276,12 @@ def open_trial(crm: Crm, question: Question, *, as_of: str, test_share: float, n
 
     Raises
     ------
-    NotEnoughEvidence : too few outcomes on a side, or rows that nobody can put in order.
+    NotEnoughEvidence : too few outcomes on a side.
     """
     asked = {"label": question.label, "as_of": as_of, "horizon_days": question.horizon_days}
     rows = build_snapshots(crm, entity=question.entity, every=question.snapshots, **asked)
-    split = choose_split(crm, rows, label=question.label, test_share=test_share, horizon_days=question.horizon_days)
+    parts = {"test_share": test_share, "horizon_days": question.horizon_days, "seed": seed}
+    split = choose_split(crm, rows, label=question.label, **parts)
     check_split(rows, split, horizon_days=question.horizon_days)
     order = entry_order(crm, rows)
     return Trial(question, crm, as_of, rows, build_features(crm, rows), order, split, n_bootstrap, seed)

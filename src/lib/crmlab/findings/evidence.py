@@ -21,12 +21,13 @@ __all__ = [
 ]
 
 
-def date_finding(snapshots: pd.DataFrame, *, label: str) -> Finding:
+def date_finding(snapshots: pd.DataFrame, *, label: str, by_lot: bool = False) -> Finding:
     """Say how many rows have a settled label, and what missing dates of the outcome cost.
 
     Parameters
     ----------
     snapshots : frame of `snapshots.build_snapshots`.
+    by_lot : the rows to test were drawn by lot, because nobody knows their order.
     """
     nouns = nouns_of(entity_of(snapshots))
     settled, open_ = int(snapshots["mature"].sum()), int((~snapshots["mature"]).sum())
@@ -36,11 +37,13 @@ def date_finding(snapshots: pd.DataFrame, *, label: str) -> Finding:
             f"horizon reaches past the data, and are not counted.",
             "plain",
         )
+    tested = f"Newer {nouns.many} are tested, but without a gap."
+    if by_lot:
+        tested = "Nobody knows their order either, so the test rows are drawn by lot and say nothing about newer ones."
     return Finding(
         f"The study does not use the dates of outcomes. That costs the probability within a horizon, the proof that "
         f"columns were filled before the outcome, and {number(open_, 0)} {nouns.many} that are still open and cannot "
-        f"be used; the {number(settled, 0)} closed ones lean towards what is closed fast. Newer {nouns.many} are "
-        f"tested, but without a gap.",
+        f"be used; the {number(settled, 0)} closed ones lean towards what is closed fast. {tested}",
         "caution",
     )
 

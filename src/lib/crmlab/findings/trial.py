@@ -4,6 +4,7 @@ import pandas as pd
 
 from crmlab.evaluation import Comparison
 from crmlab.gate import Verdict
+from crmlab.models.closed_only import CLOSED_ONLY, EVERY_DEAL
 from crmlab.registry import PublishedModel
 from crmlab.report import estimate, money, number, percent, record
 from crmlab.snapshots import Question, nouns_of
@@ -200,7 +201,7 @@ def closed_only_finding(table: pd.DataFrame) -> Finding:
     if table.empty:
         return Finding("This comparison needs dated deals, some of them still open.", "plain")
     rows = table[table["deals"] == "all"].set_index("model")
-    every, closed = (rows.loc[name] for name in ("every deal, open ones at risk", "closed deals only"))
+    every, closed = (rows.loc[name] for name in (EVERY_DEAL, CLOSED_ONLY))
     won = percent(every["observed"][0])
     return Finding(
         f"Trained on closed deals only, the same model expects {percent(closed['predicted'])} of deals to be won "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from crmlab.calibration import ScoreInterval
@@ -139,7 +140,7 @@ def publish_case(
     trial = case.trial
     refit, columns = _refitted(trial, comparison.model)
     own = {"as_of": trial.as_of, "columns": columns_meta(columns), "data_fingerprint": trial.crm.fingerprint}
-    order = trial.order.iloc[trial.split.test].to_numpy()
+    order = _known(trial.order.iloc[trial.split.test])
     interval = ScoreInterval(level).fit(comparison.predictions[BLEND], comparison.y, comparison.groups, order)
     return publish(
         case.registry,
@@ -184,14 +185,18 @@ def _refitted(trial: Trial, tested: ScoreModel) -> tuple[ScoreModel, pd.DataFram
     mature = trial.rows["mature"].to_numpy()
     columns = learnable(trial.features[mature])
     X, y = trial.features.loc[mature, columns], trial.rows.loc[mature, "label"].astype(int).to_numpy()
-    return tested.refitted(X, y, order=trial.order[mature].to_numpy()), X
+    return tested.refitted(X, y, order=_known(trial.order[mature])), X
+
+
+def _known(order: pd.Series) -> np.ndarray | None:
+    return None if order.isna().all() else order.to_numpy()
 
 
 def _span(trial: Trial, rows: pd.DataFrame) -> dict[str, object]:
     """What a model was trained on; running numbers stand for dates where there are none."""
     span = training_span(rows)
-    if span["to"] is None:
-        order = trial.order.loc[rows.index]
+    order = trial.order.loc[rows.index]
+    if span["to"] is None and order.notna().all():
         span |= {"from": float(order.min()), "to": float(order.max())}
     return span
 
@@ -201,7 +206,7 @@ def _with_history(case: Case) -> set[str] | None:
     crm, as_of, entity = case.trial.crm, case.trial.as_of, entity_of(case.trial.rows)
     changes = crm.at("changes", as_of=as_of) if as_of else crm["changes"]
     history = changes[(changes["entity"] == entity) & (changes["field"] == _HISTORY.get(entity))]
-    if history.empty:
-        return None
     counts = history.loc[~history["new_value"].isin(_CLOSED), "entity_id"].value_counts()
+    if counts.empty or counts.median() < case.opened.thresholds.min_history_rows:
+        return None  # a source that notes one stage per case has no history of stages
     return set(counts.index[counts >= case.opened.thresholds.min_history_rows])
