@@ -8,8 +8,9 @@ An alarm needs four things at once, because with two hundred features something 
   (a feature such as the team's win rate is one value for all: three hundred open deals are one observation of it);
 - it is large: population stability index (PSI) of at least `psi_bound`, on tenths of the reference and a bin of its own
   for what is missing;
-- it is unusual: larger than in any period of the last year of training, so that seasons are no alarm;
-- it matters: the model uses the feature.
+- it is unusual: the logarithm of the PSI is beyond what the periods of the last year of training let expect of a
+  further one (Student's t, in the same adjustment), so that seasons and what befalls everybody at once are no alarm;
+- it matters: the model uses the feature. Those that it uses are adjusted among themselves, so the others cost no power.
 
 Features that only say the time of the year are left out: they move by their nature.
 """
@@ -33,7 +34,8 @@ _MISSING_JUMP = 0.2
 _NEW_SHARE = 0.02
 _NEW_LEAST = 5
 _OTHER = "\x00other"
-_EDGE = 1e-4
+_SMALL = 1e-3
+_LEAST_PERIODS = 5
 _COLUMNS = {
     "feature": "str",
     "kind": "str",
@@ -154,13 +156,12 @@ def feature_drift(
     )
     rows = [_compared(c, reference[c], now[c], scale, past, shared) for c in columns]
     table = pd.DataFrame(rows, columns=["feature", "kind", "psi", "usual", "p", "was", "now", *_LAST])
-    table = table.assign(p_adjusted=holm(table["p"].to_numpy("float64")))
-    unusual = ~(table["psi"] <= table["usual"]) | (table["kind"] == NEW_LEVEL)
     large = (table["psi"] >= psi_bound) | table["kind"].isin([EMPTIED, NEW_LEVEL])
-    table = table.assign(moved=(table["p_adjusted"] <= alpha) & large & unusual)
     share, effect = _used(table["feature"], importance)
-    table = table.assign(importance=share, effect=effect)
-    table = table.assign(alarm=table["moved"] & ~(table["importance"] < least_importance))
+    used = ~(share < least_importance)
+    table = table.assign(importance=share, effect=effect, p_adjusted=_adjusted(table["p"].to_numpy("float64"), used))
+    table = table.assign(moved=(table["p_adjusted"] <= alpha) & large)
+    table = table.assign(alarm=table["moved"] & used)
     weight = table["psi"] * table["importance"].fillna(1.0)
     order = pd.DataFrame({"a": ~table["alarm"], "m": ~table["moved"], "w": -weight, "f": table["feature"]})
     return (
@@ -169,6 +170,13 @@ def feature_drift(
 
 
 _LAST = ("missing_was", "missing_now", "distance")
+
+
+def _adjusted(p: np.ndarray, used: np.ndarray) -> np.ndarray:
+    adjusted = np.empty(len(p))
+    for part in (used, ~used):
+        adjusted[part] = holm(p[part])
+    return adjusted
 
 
 def _used(features: pd.Series, importance: Importance | None) -> tuple[np.ndarray, np.ndarray]:
@@ -224,9 +232,11 @@ def _compared(
     kind = _kind(reference, now, missing, numeric=numeric)
     n_ref = len(reference) * scale[0]
     p = min(1.0, 2 * min(p_shape, p_gone)) if numeric else p_shape
+    said = (_typical(reference, numeric), _typical(now, numeric), *missing, distance)
     if kind == NEW_LEVEL:
-        p = min(1.0, 2 * min(p, _p_of_new(reference, now, n_ref)))
-    return (name, kind, shift, usual, p, _typical(reference, numeric), _typical(now, numeric), *missing, distance)
+        return (name, kind, shift, usual, min(1.0, 2 * min(p, _p_of_new(reference, now, n_ref))), *said)
+    p = max(p, _p_unusual(shift, past, code, counts, len(now)))
+    return (name, kind, shift, usual, p, *said)
 
 
 def _coded(reference: pd.Series, now: pd.Series, numeric: bool) -> tuple[np.ndarray, np.ndarray, int]:
@@ -264,6 +274,24 @@ def _usual(counts: np.ndarray, past: _Past, code: np.ndarray) -> tuple[float, fl
     return float(_psi_rows(counts.astype(float), table).max()), max(1.0, float(spread.mean()))
 
 
+def _p_unusual(shift: float, past: _Past, code: np.ndarray, counts: tuple[np.ndarray, np.ndarray], n_now: int) -> float:
+    """Chance of a PSI as large in a further period like those of training; 0 where these are too few to say.
+
+    A small sample has a PSI of (bins - 1) / n by chance alone; what the newest rows have more of it is taken off.
+    """
+    from scipy.special import stdtr
+
+    table, entities = past.counts(code, len(counts[0]))
+    if len(table) < _LEAST_PERIODS:
+        return 0.0
+    usual = np.log(_psi_rows(counts[0].astype(float), table) + _SMALL)
+    n_bins = int((counts[0] + counts[1] > 0).sum())
+    shift = max(shift - (n_bins - 1) * max(1 / n_now - 1 / np.median(entities), 0.0), 0.0)
+    spread = usual.std(ddof=1) * np.sqrt(1 + 1 / len(usual))
+    gap = np.log(shift + _SMALL) - usual.mean()
+    return float(stdtr(len(usual) - 1, -gap / max(spread, _SMALL)))
+
+
 def _sharing(code: np.ndarray, shared: np.ndarray | None, n_bins: int) -> float:
     """Design effect of rows that share an owner: mean chi-square of the owners' shares per degree of freedom."""
     if shared is None:
@@ -279,9 +307,9 @@ def _sharing(code: np.ndarray, shared: np.ndarray | None, n_bins: int) -> float:
 
 
 def _p_of_new(reference: pd.Series, now: pd.Series, n_ref: float) -> float:
-    """Chance that values as common as these were never met among the entities of the reference."""
-    share = float((now.notna() & ~now.isin(pd.unique(reference.dropna()))).mean())
-    return float((1 - share) ** n_ref)
+    """Chance that any value as common as the commonest new one was never met among the entities of the reference."""
+    new = _new_levels(reference, now)
+    return float(min(1.0, len(new) * (1 - new.max() / len(now)) ** n_ref))
 
 
 def _shape_of_numbers(reference: pd.Series, now: pd.Series, scale: tuple) -> tuple[float, float]:
@@ -328,9 +356,13 @@ def _kind(reference: pd.Series, now: pd.Series, missing: tuple[float, float], *,
         return EMPTIED
     if numeric:
         return NUMBER
-    new = now.dropna()
-    n_new = int((~new.isin(pd.unique(reference.dropna()))).sum())
-    return NEW_LEVEL if n_new >= max(_NEW_LEAST, _NEW_SHARE * len(now)) else CATEGORY
+    new = _new_levels(reference, now)
+    return NEW_LEVEL if len(new) and new.max() >= max(_NEW_LEAST, _NEW_SHARE * len(now)) else CATEGORY
+
+
+def _new_levels(reference: pd.Series, now: pd.Series) -> pd.Series:
+    """How often each value occurs that the reference never had."""
+    return now[now.notna() & ~now.isin(pd.unique(reference.dropna()))].value_counts()
 
 
 def _typical(values: pd.Series, numeric: bool) -> str:

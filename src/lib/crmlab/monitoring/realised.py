@@ -185,12 +185,13 @@ def _order(above: pd.Series, below: pd.Series) -> str:
     return REVERSED if high < 0 else UNCERTAIN
 
 
-def kpi_table(settled: Settled, *, capacity: int) -> pd.DataFrame:
+def kpi_table(settled: Settled, *, capacity: int, share: float = 1.0) -> pd.DataFrame:
     """Return what the ranking was worth per calendar quarter [C47].
 
     Parameters
     ----------
     capacity : contacts a week; the best scores of each week (of each date, where looks are further apart).
+    share : of all cases that the rows are a sample of; the capacity is scaled down by it, to one at least.
 
     Returns
     -------
@@ -200,7 +201,7 @@ def kpi_table(settled: Settled, *, capacity: int) -> pd.DataFrame:
     rows = settled.rows.assign(week=settled.rows["as_of"].dt.to_period("W-SUN").astype(str))
     rank = rows.groupby("week")["p"].rank(method="first", ascending=False)
     size = rows.groupby("week")["p"].transform("size")
-    rows = rows.assign(called=rank <= capacity, best=rank <= np.ceil(_TOP * size))
+    rows = rows.assign(called=rank <= max(capacity * share, 1.0), best=rank <= np.ceil(_TOP * size))
     rows = rows.assign(quarter=rows["as_of"].dt.year.astype(str) + " Q" + rows["as_of"].dt.quarter.astype(str))
     return pd.DataFrame([_kpi(q, part) for q, part in rows.groupby("quarter", sort=True)], columns=_KPIS)
 

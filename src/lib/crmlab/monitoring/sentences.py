@@ -219,8 +219,10 @@ def kpi_sentence(monitor: Monitor, *, capacity: int) -> str:
     hits = (table["hit_rate"] * table["called"]).sum() / table["called"].sum()
     rate = (table["rate"] * table["n"]).sum() / table["n"].sum()
     times = f", {hits / rate:.1f} times the rate of all" if rate else ""
+    drawn = monitor.sampled_share
+    scaled = f" (in a sample of {_percent(drawn, 0)} of all cases, the capacity scaled with it)" if drawn < 1 else ""
     return (
-        f"Of the best {capacity:,} a week, {_percent(hits)} ended with the outcome{times} ({_percent(rate)}); "
+        f"Of the best {capacity:,} a week{scaled}, {_percent(hits)} ended with the outcome{times} ({_percent(rate)}); "
         f"{monitor.told.basis}."
     )
 

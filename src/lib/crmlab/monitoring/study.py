@@ -25,7 +25,7 @@ from .checks import rule_table
 from .drift import Importance, feature_drift, score_drift, since_when
 from .realised import kpi_table, month_table, realised_table, tier_table
 from .rule import RetrainRule, looks, overall, record_look, write_rule
-from .settled import Settled, replayed_scores, settled_scores
+from .settled import GIVEN, Settled, replayed_scores, settled_scores
 from .world import PriorShift, dried_up, prior_shift, rate_table
 
 __all__ = ["Monitor", "open_monitor"]
@@ -139,7 +139,17 @@ class Monitor:
 
     def kpis(self, *, capacity: int) -> pd.DataFrame:
         """Return hit rate at a capacity of contacts a week and share of outcomes in the best quarter, by quarter."""
-        return kpi_table(self.told, capacity=capacity)
+        return kpi_table(self.told, capacity=capacity, share=self.sampled_share)
+
+    @cached_property
+    def sampled_share(self) -> float:
+        """Share of all settled looks that the rows shown are; scores given are complete."""
+        rows = self.scoring.reference_rows
+        if self.told.basis == GIVEN or rows.empty:
+            return 1.0
+        n_all = self._every_look["as_of"].between(rows["as_of"].min(), rows["as_of"].max()).sum()
+        # A few looks never settle (what happens at their very instant), which is no sample.
+        return 1.0 if len(rows) > 0.95 * n_all else len(rows) / n_all
 
     @cached_property
     def now(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -296,8 +306,9 @@ class Monitor:
             since[i] = since_when(reference[name], X[name], periods, starts, psi_bound=bound)
         return since
 
-    def _looks(self) -> pd.DataFrame:
-        """Looks of the last year, whatever became of them; of frequent ones, one date every 28 days."""
+    @cached_property
+    def _every_look(self) -> pd.DataFrame:
+        """All looks up to now, settled or not."""
         question = self.question
         timeline = timeline_of(
             self.scoring.crm,
@@ -306,10 +317,13 @@ class Monitor:
             horizon_days=question.horizon_days,
             every=question.snapshots,
         )
-        often = question.snapshots in _LOOKED_AT_OFTEN
-        rows = open_snapshots(timeline, as_of=self.as_of, every="weekly" if often else question.snapshots)
+        return open_snapshots(timeline, as_of=self.as_of, every=question.snapshots)
+
+    def _looks(self) -> pd.DataFrame:
+        """Looks of the last year, whatever became of them; of weekly ones, one date every 28 days."""
+        rows, weekly = self._every_look, self.question.snapshots == "weekly"
         ago = (as_instant(self.as_of) - rows["as_of"]).dt.days
-        chosen = (ago < _YEAR_DAYS) & ((ago % _PERIOD_DAYS["often"] == 0) if often else True)
+        chosen = (ago < _YEAR_DAYS) & ((ago % _PERIOD_DAYS["often"] == 0) if weekly else True)
         return rows[chosen].reset_index(drop=True)
 
 

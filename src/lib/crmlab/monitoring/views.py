@@ -5,6 +5,7 @@ import pandas as pd
 
 from crmlab.explain import plain_text, topics
 from crmlab.explain.topics import OWNER
+from crmlab.explain.words import number_words
 
 from .drift import EMPTIED, NEW_LEVEL
 from .study import Monitor
@@ -22,8 +23,6 @@ __all__ = [
 ]
 
 FORMATS = {
-    "value": "number:3",
-    "bound": "number:3",
     "promised from": "percent:1",
     "below": "percent:1",
     "expected": "percent:1",
@@ -62,8 +61,13 @@ def _triples(frame: pd.DataFrame, *names: str) -> list[tuple[float, ...]]:
 def rule_view(monitor: Monitor) -> pd.DataFrame:
     """Return the rule line by line: verdict, value, bound, what was looked at."""
     table = monitor.rules
-    view = table[["rule", "verdict", "value", "bound"]].astype({"rule": "str", "verdict": "str"})
-    return view.assign(**{"what was looked at": table["words"]})
+    numbers = {name: table[name].map(_plain) for name in ("value", "bound")}
+    return table[["rule", "verdict"]].assign(**numbers, **{"what was looked at": table["words"]})
+
+
+def _plain(value: float) -> str:
+    """Lines of the rule have units of their own, so each number keeps its own digits."""
+    return "–" if pd.isna(value) else number_words(round(value, 4)).replace("-", "−")
 
 
 def tier_view(monitor: Monitor) -> pd.DataFrame:
@@ -100,15 +104,12 @@ def drift_view(monitor: Monitor, *, limit: int = 10) -> pd.DataFrame:
     table = table[table["moved"].astype(bool)].head(limit) if len(table) else table
     topic = topics(table["feature"].to_list())
     personal = table["feature"].map(topic).eq(OWNER).to_numpy(bool)
-    meaning = monitor.scoring.catalog.set_index("feature")["meaning"] if len(table) else pd.Series(dtype="str")
     said = {side: _shown(table, side, personal) for side in ("was", "now")} if len(table) else {"was": [], "now": []}
     view = pd.DataFrame({"feature": table["feature"].map(plain_text), **said})
     view = view.assign(**{"PSI": table["psi"], "usual PSI": table.get("usual", np.nan)})
     view = view.assign(**{"since": table["since"], "share in scores": table["importance"]})
     view = view.assign(**{"effect on log odds": table["effect"]})
-    words = table["feature"].map(meaning).fillna("").map(lambda text: plain_text(str(text).replace("`", ""), limit=90))
-    view = view.assign(alarm=table["alarm"].map({True: "yes", False: "no: the model hardly uses it"}))
-    return view.assign(**{"what it is": words, "what to do": _what_to_do(table)}).reset_index(drop=True)
+    return view.assign(**{"what to do": _what_to_do(table)}).reset_index(drop=True)
 
 
 def _shown(table: pd.DataFrame, side: str, personal: np.ndarray) -> list[str]:
@@ -124,7 +125,10 @@ def _shown(table: pd.DataFrame, side: str, personal: np.ndarray) -> list[str]:
 
 def _what_to_do(table: pd.DataFrame) -> list[str]:
     told = [_TO_DO.get(kind, _TO_DO_ELSE) for kind in table["kind"]]
-    return [words if alarm else "nothing" for words, alarm in zip(told, table["alarm"], strict=True)]
+    return [
+        words if alarm else "nothing: the model hardly uses it"
+        for words, alarm in zip(told, table["alarm"], strict=True)
+    ]
 
 
 def rate_view(monitor: Monitor, *, limit: int = 8) -> pd.DataFrame:
