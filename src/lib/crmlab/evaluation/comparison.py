@@ -11,6 +11,7 @@ from crmlab.metrics import METRICS, bootstrap_metrics, calibration_table, lift_t
 from crmlab.models import ScoreModel, floors_for, make_models
 from crmlab.models.contract import fit_in_context
 from crmlab.models.folds import inner_folds, newest_enough
+from crmlab.models.selection import strongest_columns
 from crmlab.schema import ENTITY_KEYS
 from crmlab.snapshots import entity_of
 from crmlab.splits import Split, check_enough, ordered_split, random_split, temporal_split
@@ -191,11 +192,16 @@ def random_claims(
     seed: int,
     oracle: np.ndarray | None = None,
 ) -> Comparison:
-    """Return what a random split would have claimed for a few models (see `splits.random_split`)."""
+    """Return what a random split would have claimed for a few models (see `splits.random_split`).
+
+    They see the columns that the recipe would choose from these training rows.
+    """
     bench = _Bench(features, snapshots, order.to_numpy(), split, seed)
-    makers = make_models(bench.X_train, seed=seed)
-    names = ("base rate", *_CLAIMED)
-    predictions = {name: bench.predict(makers[name]().fit(bench.X_train, bench.y_train)) for name in names}
+    columns = strongest_columns(bench.X_train, bench.y_train, seed=seed)
+    X_train, X_test = bench.X_train[columns], bench.X_test[columns]
+    makers = make_models(X_train, seed=seed)
+    fitted = {name: makers[name]().fit(X_train, bench.y_train) for name in ("base rate", *_CLAIMED)}
+    predictions = {name: estimator.predict_proba(X_test)[:, 1] for name, estimator in fitted.items()}
     if oracle is not None:
         predictions[ORACLE] = oracle[split.test]
     pair = (bench.y_test, predictions, bench.groups_test)
