@@ -198,6 +198,19 @@ def test_examples_are_renewed_to_the_same_bytes(lab):
     assert not (folder / "02_two.ipynb").exists()
 
 
+def test_a_notebook_of_a_later_study_is_shown_as_well(lab):
+    lab.study(name="lead_small")
+    lab.study('title: Deals\nentity: opportunity\nas_of: "2025-01-06"\nseed: 8\n', name="opportunity_small")
+    both = {"entity": ["lead", "opportunity"]}
+    lab.notebook("01_both", "print(seed)", requires=both)
+    lab.notebook("06_deals", "print('deals', seed)", requires={"entity": ["opportunity"]})
+    assert lab.crmlab("examples").returncode == 0
+    folder = lab.root / "reports" / "examples"
+    assert sorted(p.name for p in folder.iterdir()) == ["01_both.ipynb", "06_deals.ipynb", "README.md"]
+    assert '"7\\n"' in (folder / "01_both.ipynb").read_text()  # of the first study that has it
+    assert '"deals 8\\n"' in (folder / "06_deals.ipynb").read_text()
+
+
 def test_a_failed_study_leaves_the_examples_alone(lab):
     lab.study(name="lead_small")
     lab.notebook("01_one", "1 / 0")
