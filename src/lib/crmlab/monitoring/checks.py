@@ -1,7 +1,5 @@
 """The lines of the retraining rule, each with what was found, the bound, and what follows."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
@@ -13,9 +11,6 @@ from .realised import REVERSED
 from .rule import KEEP, RETRAIN, REVIEW, UNKNOWN, graded, rule_frame
 from .settled import GIVEN
 
-if TYPE_CHECKING:
-    from .study import Monitor
-
 __all__ = ["HEAVY_SHARE", "rule_table"]
 
 HEAVY_SHARE = 0.1
@@ -23,8 +18,13 @@ HEAVY_SHARE = 0.1
 _ALPHA = 0.05
 
 
-def rule_table(monitor: "Monitor") -> pd.DataFrame:
-    """Return one line per rule: rule, value, low, high, bound, verdict, words; see `rule.RULE_COLUMNS`."""
+def rule_table(monitor: object) -> pd.DataFrame:
+    """Return one line per rule: rule, value, low, high, bound, verdict, words; see `rule.RULE_COLUMNS`.
+
+    Parameters
+    ----------
+    monitor : a `study.Monitor`, which asks this function for its rules.
+    """
     if not monitor.published:
         return rule_frame([])
     return rule_frame(
@@ -42,7 +42,7 @@ def rule_table(monitor: "Monitor") -> pd.DataFrame:
     )
 
 
-def _came_true(monitor: "Monitor") -> list[tuple]:
+def _came_true(monitor: object) -> list[tuple]:
     names = ("loss as promised", "better than one number for all", "calibration")
     settled = monitor.judged
     if not settled.enough(monitor.rule.min_outcomes):
@@ -60,7 +60,7 @@ def _came_true(monitor: "Monitor") -> list[tuple]:
     ]
 
 
-def _loss(monitor: "Monitor", found: pd.DataFrame, name: str, told: str) -> tuple:
+def _loss(monitor: object, found: pd.DataFrame, name: str, told: str) -> tuple:
     content = monitor.scoring.published.content
     if "log_loss" not in content:
         return _line(name, verdict=UNKNOWN, words="the publication holds no promise")
@@ -76,13 +76,13 @@ def _base(found: pd.DataFrame, name: str, told: str) -> tuple:
     return _line(name, *gap, bound=0.0, verdict=verdict, words=f"log loss less that of the base rate; {told}")
 
 
-def _calibration(monitor: "Monitor", found: pd.DataFrame, name: str, told: str) -> tuple:
+def _calibration(monitor: object, found: pd.DataFrame, name: str, told: str) -> tuple:
     bound, gap = monitor.rule.max_calibration_error, _estimate(found, "calibration error")
     verdict = RETRAIN if gap[1] > bound else REVIEW if gap[0] > bound else KEEP
     return _line(name, *gap, bound=bound, verdict=verdict, words=f"mean gap of score and observed share; {told}")
 
 
-def _tiers(monitor: "Monitor") -> tuple:
+def _tiers(monitor: object) -> tuple:
     name, tiers = "published tiers", monitor.tiers
     known = tiers[tiers["came_true"].notna()]
     if known.empty:
@@ -93,7 +93,7 @@ def _tiers(monitor: "Monitor") -> tuple:
     return _line(name, missed + turned, bound=1, verdict=verdict, words=words + monitor.told.basis)
 
 
-def _features(monitor: "Monitor") -> tuple:
+def _features(monitor: object) -> tuple:
     name, table = "features the model uses", monitor.drift
     if table.empty:
         return _line(name, verdict=UNKNOWN, words="too few open or trained cases")
@@ -104,7 +104,7 @@ def _features(monitor: "Monitor") -> tuple:
     return _line(name, share if len(alarms) else 0.0, bound=HEAVY_SHARE, verdict=verdict, words=words)
 
 
-def _scores(monitor: "Monitor") -> tuple:
+def _scores(monitor: object) -> tuple:
     name, bound, found = "distribution of the scores", monitor.rule.psi_bound, monitor.scores_moved
     if found.empty:
         return _line(name, verdict=UNKNOWN, words="too few open or settled cases")
@@ -114,7 +114,7 @@ def _scores(monitor: "Monitor") -> tuple:
     return _line(name, row["psi"], bound=bound, verdict=verdict, words=words)
 
 
-def _rate(monitor: "Monitor") -> tuple:
+def _rate(monitor: object) -> tuple:
     name, bound, prior = "rate of the outcome", monitor.rule.max_rate_shift, monitor.prior
     if prior is None or np.isnan(prior.log_odds):
         return _line(name, verdict=UNKNOWN, words="too few settled looks")
@@ -123,7 +123,7 @@ def _rate(monitor: "Monitor") -> tuple:
     return _line(name, prior.log_odds, bound=bound, verdict=RETRAIN if prior.alarm(bound) else KEEP, words=words)
 
 
-def _data(monitor: "Monitor") -> tuple:
+def _data(monitor: object) -> tuple:
     emptied = monitor.drift[monitor.drift["kind"] == EMPTIED] if len(monitor.drift) else monitor.drift
     n_emptied = int(emptied["moved"].sum()) if len(emptied) else 0
     n_dry = int(monitor.dry["alarm"].sum()) if len(monitor.dry) else 0
@@ -131,7 +131,7 @@ def _data(monitor: "Monitor") -> tuple:
     return _line("records", n_emptied + n_dry, bound=1, verdict=REVIEW if n_emptied + n_dry else KEEP, words=words)
 
 
-def _challenger(monitor: "Monitor") -> tuple:
+def _challenger(monitor: object) -> tuple:
     found, name = monitor.challenge, "newer training rows"
     if found.outcome == NOT_COMPARABLE:
         return _line(name, verdict=UNKNOWN, words=found.why)
@@ -140,14 +140,14 @@ def _challenger(monitor: "Monitor") -> tuple:
     return _line(name, found.value, found.low, found.high, bound=0.0, verdict=verdict, words=words)
 
 
-def _age(monitor: "Monitor") -> tuple:
+def _age(monitor: object) -> tuple:
     rule, age = monitor.rule, monitor.age_days
     verdict = graded(age, review=rule.review_days, retrain=rule.update_days)
     words = f"days; review from {rule.review_days}, update from {rule.update_days}"
     return _line("age of the model", age, bound=rule.update_days, verdict=verdict, words=words)
 
 
-def _events(monitor: "Monitor") -> tuple:
+def _events(monitor: object) -> tuple:
     events = monitor.rule.events_between(monitor.scoring.published.as_of, monitor.as_of)
     words = f"since the model was published: {', '.join(events) or 'none'}"
     return _line("announced events", len(events), bound=1, verdict=RETRAIN if events else KEEP, words=words)
