@@ -27,7 +27,7 @@ LAYERS = (
     ("gate", "explain"),
     ("scores", "points", "value", "reps", "cohorts", "paths"),
     ("forecast", "monitoring"),
-    ("plots", "monitoring_plots"),
+    ("plots",),
     ("report",),
     ("findings",),
     ("run",),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmlab import monitoring, monitoring_plots, sources
+from crmlab import monitoring, plots, sources
 from crmlab.crm import Crm
 from crmlab.features import build_features
 from crmlab.gate import training_span
@@ -177,8 +177,8 @@ def show_everything(monitor: Monitor) -> None:
     views = [getattr(monitoring, f"{name}_view")(monitor) for name in ("rule", "tier", "month", "drift", "rate", "dry")]
     for view in (*views, monitoring.kpi_view(monitor, capacity=5)):
         assert set(monitoring.formats_of(view)) <= set(view)
-    monitoring_plots.plot_months(monitor.months)
-    monitoring_plots.plot_tiers(monitor.tiers)
+    plots.plot_months(monitor.months)
+    plots.plot_tiers(monitor.tiers)
     plt.close("all")
 
 

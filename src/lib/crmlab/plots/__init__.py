@@ -12,6 +12,7 @@ from .models import (
     plot_slices,
     plot_split_gap,
 )
+from .monitoring import plot_months, plot_tiers
 
 __all__ = [
     "plot_association",
@@ -22,6 +23,7 @@ __all__ = [
     "plot_curves",
     "plot_honest_counts",
     "plot_model_intervals",
+    "plot_months",
     "plot_net_benefit",
     "plot_origins",
     "plot_outlook",
@@ -29,5 +31,6 @@ __all__ = [
     "plot_slices",
     "plot_split_gap",
     "plot_targets",
+    "plot_tiers",
     "plot_triangle",
 ]

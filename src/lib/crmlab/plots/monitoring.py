@@ -1,14 +1,13 @@
-"""Figures of monitoring: each takes data and an axis, returns the axis, and computes nothing."""
+"""Figures of monitoring."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-__all__ = ["plot_months", "plot_tiers"]
+from .axes import GREY, new_axes, nothing
 
-_GREY = "#6b7280"
+__all__ = ["plot_months", "plot_tiers"]
 
 
 def plot_months(months: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -19,8 +18,8 @@ def plot_months(months: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     months : result of `monitoring.month_table`.
     """
     if months.empty:
-        return _nothing(ax, "No scores have settled yet.")
-    ax = ax or _new_axes(8, 3.4)
+        return nothing(ax, "No scores have settled yet.")
+    ax = ax or new_axes(8, 3.4)
     position = np.arange(len(months))
     ax.vlines(position, months["low"], months["high"], color="C0", linewidth=5, alpha=0.3)
     ax.scatter(position, months["observed"], color="C0", zorder=3, label="came true, with 95 % interval")
@@ -41,10 +40,10 @@ def plot_tiers(tiers: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     rows = tiers[tiers["n"] > 0]
     if rows.empty:
-        return _nothing(ax, "No tier has settled scores yet.")
-    ax = ax or _new_axes(8, 1.0 + 0.34 * len(rows))
+        return nothing(ax, "No tier has settled scores yet.")
+    ax = ax or new_axes(8, 1.0 + 0.34 * len(rows))
     position = np.arange(len(rows))
-    ax.hlines(position, rows["p_from"], rows["p_below"], color=_GREY, linewidth=9, alpha=0.3, label="promised range")
+    ax.hlines(position, rows["p_from"], rows["p_below"], color=GREY, linewidth=9, alpha=0.3, label="promised range")
     ax.hlines(position, rows["low"], rows["high"], color="C0", linewidth=2)
     ax.scatter(rows["observed"], position, color="C0", zorder=3, label="came true, with interval")
     ax.scatter(rows["expected"], position, color="black", marker="|", s=90, zorder=2, label="mean score")
@@ -53,15 +52,4 @@ def plot_tiers(tiers: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set(xlabel="share with the outcome", ylabel="", xlim=(0, 1))
     ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncol=3)
-    return ax
-
-
-def _new_axes(width: float, height: float) -> Axes:
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
-
-
-def _nothing(ax: Axes | None, why: str) -> Axes:
-    ax = ax or _new_axes(6, 1.2)
-    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes)
-    ax.set_axis_off()
     return ax
