@@ -326,3 +326,14 @@ def test_search_is_repeatable_and_the_best_went_on(data):
 
 def test_extra_models_come_last(data):
     assert list(make_models(data[0], seed=0, extra=True))[-2:] == ["sklearn boosting", "XGBoost tuned"]
+
+
+def test_histogram_boosting_takes_a_column_that_older_rows_leave_empty():
+    generator = np.random.default_rng(3)
+    n = 300
+    X = pd.DataFrame(
+        {"calls": generator.normal(size=n), "new": np.r_[np.full(270, np.nan), np.ones(30)], "gone": np.nan}
+    )
+    y = (X["calls"] + generator.normal(size=n) > 0).astype(int).to_numpy()
+    model = HistogramBoosting(seed=1).fit(X, y, order=np.arange(n))
+    assert log_loss(y, model.predict_proba(X)[:, 1]) < log_loss(y, np.full(n, y.mean()))
