@@ -37,8 +37,8 @@ def verdict_finding(verdict: Verdict, comparison: Comparison, *, question: Quest
         f"{top} of the {nouns.outcomes}."
     )
     if not verdict.passed:
-        reasons = " ".join(verdict.reasons[:3])
-        more = f" {len(verdict.reasons) - 3} more checks failed." if len(verdict.reasons) > 3 else ""
+        reasons = " ".join(verdict.reasons[:2])
+        more = f" {len(verdict.reasons) - 2} more checks failed." if len(verdict.reasons) > 2 else ""
         sentence = (
             f"Not enough evidence to publish a score of {question.outcome}; the best choice was the "
             f"{comparison.chosen}. {figures} {reasons}{more}"

@@ -1,6 +1,6 @@
 """From a verdict to a publication: both models stored, the card beside them, one entry in the log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -16,6 +16,7 @@ from .verdict import Verdict
 __all__ = ["publish", "record_verdict", "require_published", "training_span"]
 
 _PUBLICATION = "publication"
+_TOLD = 2
 
 
 def record_verdict(registry: Registry, verdict: Verdict, *, context: Mapping[str, object]) -> Entry:
@@ -97,7 +98,7 @@ def require_published(registry: Registry, *, as_of: str | None = None) -> Publis
     last = verdicts[-1].content if verdicts else None
     raise NotEnoughEvidence(
         "Scores are asked for before a model has passed the gate.",
-        found=" ".join(last["reasons"]) if last else f"no verdict for {registry.question.slug}",
+        found=_briefly(last["reasons"]) if last else f"no verdict for {registry.question.slug}",
         remedy="; ".join(last["missing"]) if last and last["missing"] else "run 03_model_comparison of this study.",
     )
 
@@ -116,6 +117,12 @@ def training_span(rows: pd.DataFrame) -> dict[str, object]:
         "entities": int(rows[key].nunique()),
         "outcomes": int(rows["label"].sum()),
     }
+
+
+def _briefly(reasons: Sequence[str]) -> str:
+    """The first reasons in words, the others counted: the verdict itself stands in the comparison."""
+    more = len(reasons) - _TOLD
+    return " ".join(reasons[:_TOLD]) + (f" {more} more checks failed." if more > 0 else "")
 
 
 def _check_opened(registry: Registry, verdict: Verdict) -> None:

@@ -70,7 +70,7 @@ def call_view(scoring: Scoring, *, limit: int = 10) -> pd.DataFrame:
     """Return whom to call first: id, owner, likelihood with interval, words, reasons."""
     best = scoring.call_first(limit=limit)
     best = best.assign(p=best["percent"] / 100)
-    words = {"band": "priority", "grade": "grade", "class_1_5": "class"}
+    words = {"band": "priority", "class_1_5": "class"}
     shown = pd.DataFrame({"id": best["entity_id"], "owner": best["owner_id"], "likelihood": _likelihood(best)})
     shown = shown.assign(**{word: best[column] for column, word in words.items()})
     return shown.assign(**{"speaks for it": best["reasons_for"], "speaks against": best["reasons_against"]})
