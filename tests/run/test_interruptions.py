@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from crmlab import cli
-from crmlab.run import cache, files, folder
+from crmlab.run import cache, files, folder, runner
 from crmlab.run.runner import run_study
 from crmlab.schema import RunError
 
@@ -228,3 +228,17 @@ def test_a_closed_terminal_ends_the_run_and_its_kernels(lab, until):
     until(lambda: gone(everyone), 5)
     assert lab.records()[0]["outcome"] == "interrupted"
     assert not lab.unfinished()
+
+
+def test_a_signal_that_a_destructor_swallowed_still_ends_the_run(lab, monkeypatch):
+    lab.notebook("01_one", "import time\ntime.sleep(60)")
+    start = runner.Execution._start
+
+    def swallowed(self, *rest):  # as if the handler had raised inside a destructor, where Python goes on
+        start(self, *rest)
+        runner._asked_to_stop.append(signal.SIGTERM)
+
+    monkeypatch.setattr(runner.Execution, "_start", swallowed)
+    finished = run_study("tiny")
+    assert (finished.outcome, finished.signum) == ("interrupted", signal.SIGTERM)
+    assert finished.seconds < 30

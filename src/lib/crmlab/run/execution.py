@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,8 +69,14 @@ class Execution:
                 self.results[name] = Result("reused", entry["seconds"], reason)
         return [name for name, result in self.results.items() if result.status == "not_run"]
 
-    def run(self, names: Sequence[str], pool: Pool, progress: Progress) -> None:
+    def run(
+        self, names: Sequence[str], pool: Pool, progress: Progress, *, between: Callable[[], None] = lambda: None
+    ) -> None:
         """Run the named notebooks, each after those that it waits for; return when nothing is left to run.
+
+        Parameters
+        ----------
+        between : called several times a second; what it raises ends the run.
 
         Raises
         ------
@@ -78,6 +84,7 @@ class Execution:
         """
         waiting = list(names)
         while waiting or len(self._jobs):
+            between()
             self._drop_hopeless(waiting, progress)
             for name in self._ready(waiting)[: pool.free]:
                 waiting.remove(name)

@@ -26,6 +26,8 @@ from .values import check_values
 
 __all__ = ["Finished", "Interrupted", "Plan", "plan_study", "run_study"]
 
+_asked_to_stop: list[int] = []
+
 
 class Interrupted(BaseException):
     """The run was asked to stop by a signal; not an Exception, so that nothing in between swallows it."""
@@ -141,18 +143,26 @@ def _signals() -> Iterator[None]:
     def interrupt(signum: int, _frame: object) -> None:
         for name in handled:
             signal.signal(name, signal.SIG_IGN)
+        _asked_to_stop.append(signum)
         raise Interrupted(signum)
 
     ours = (
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
     )
     handled = [s for s in ours if signal.getsignal(s) is not signal.SIG_IGN]  # nohup stays nohup
+    _asked_to_stop.clear()
     before = {name: signal.signal(name, interrupt) for name in handled}
     try:
         yield
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def _stop_if_asked() -> None:
+    """Raise what a signal raised once already: inside a destructor, Python prints an exception and goes on."""
+    if _asked_to_stop:
+        raise Interrupted(_asked_to_stop[0])
 
 
 @contextmanager
@@ -239,7 +249,7 @@ class _Run:
         with Pool(self.root, jobs=max(1, min(jobs, len(names)))) as pool:
             progress = Progress({n: len(self.plan.chosen[n].content["cells"]) + 1 for n in names})
             try:
-                execution.run(names, pool, progress)
+                execution.run(names, pool, progress, between=_stop_if_asked)
             except Interrupted as stop:
                 execution.interrupt(str(stop))
                 return stop.signum
