@@ -547,12 +547,13 @@ class Reference:
         return {name: found[name] for name in shown}
 
     def feature(self, entity: str, f: object, asked: Asked, found: Columns) -> Columns:
-        """Measures of events; none where the source has no event of the kind."""
+        """Measures of events; none where the source has no event of the kind, or none with a value to measure."""
         new: Columns = {}
         for name, where in self.parts(entity, f):
             events = [e for e in self.events(f.view, entity) if matches(e, where)]
-            if any(not f.of or e[f.of] is not None for e in events):
-                for what, days_back in spans(f, self.windows):
+            for what, days_back in spans(f, self.windows):
+                counts = not f.of or what not in ("sum", "mean", "smoothed", "last", "until")
+                if any(counts or e[f.of] is not None for e in events):
                     values = [self.one(entity, events, who, t, what, days_back, f.of) for who, t in asked]
                     new[column_name(name, f.of, what, days_back)] = (values, type_of(what, f.of))
         return new

@@ -207,6 +207,14 @@ def test_count_of_a_line_does_not_depend_on_what_else_is_declared() -> None:
     assert values(alone, "all_n_7d") == values(beside, "all_n_7d") == [2]
 
 
+def test_events_whose_amount_nobody_fills_are_counted_all_the_same() -> None:
+    calls = [contact(AS_OF - DAY, duration=None), contact(AS_OF - 2 * DAY, duration=None)]
+    feature = Feature("calls", "interactions", "n recency sum", of="duration", **CALLS)
+    found = measured(calls, feature, windows=(7,))
+    assert list(found) == ["calls_n_7d", "calls_recency_days"]
+    assert values(found, "calls_n_7d") == [2]
+
+
 def test_each_value_of_the_filter_only() -> None:
     rows = [contact(AS_OF - DAY, kind=k) for k in ("call", "meeting", "fax")]
     few = Feature("{}", "interactions", each="type", where={"type": ("fax", "call")}, windows=(7,))

@@ -138,10 +138,13 @@ class Feature:
         """Return the names of the features that this line declares."""
         return [name for name, _, _ in self.columns(windows)]
 
+    def measures_value(self, measure: str) -> bool:
+        """Whether a measure is of the column `of`; the others count events, whatever they hold."""
+        return bool(self.of) and measure in (*_OF_VALUE, "smoothed")
+
     def _named(self, measure: str, window: tuple[int, ...]) -> str:
-        base = (
-            f"{self.name}_{self.of}" if measure in ("sum", "mean") or (self.of and measure == "smoothed") else self.name
-        )
+        summed = measure in ("sum", "mean", "smoothed") and self.measures_value(measure)
+        base = f"{self.name}_{self.of}" if summed else self.name
         if measure in ("last", "until"):
             return base if measure == "last" else f"{base}_days"
         ending = {

@@ -227,7 +227,8 @@ class _Builder:
         for feature, combos, origin in expanded:
             slot = self.slots.setdefault(combos, len(self.slots))
             for name, measure, days in feature.columns(windows):
-                self.plan.outputs.append(self._output(name, feature, origin, measure, days, slot))
+                if not feature.measures_value(measure) or combos & self.seen & self._filled(feature.of):
+                    self.plan.outputs.append(self._output(name, feature, origin, measure, days, slot))
         self._write_tables()
 
     def _expand(self, feature: Feature) -> list[tuple[Feature, frozenset[int], Feature]]:
@@ -240,7 +241,7 @@ class _Builder:
         found = []
         for part, where in parts:
             combos = frozenset(self._matching(where))
-            if combos & self.seen & self._filled(feature):
+            if combos & self.seen:
                 found.append((part, combos, feature))
         return found
 
@@ -258,11 +259,9 @@ class _Builder:
                 keep &= np.isin(codes, [known.index(w) + 1 for w in _slugs(where[column]) if w in known])
         return numbers[keep].tolist()
 
-    def _filled(self, feature: Feature) -> frozenset[int]:
-        """Combos with a value to measure, for measures of a column; else every combo."""
-        if not feature.of:
-            return frozenset(range(self.plan.n_combos))
-        return self.vocabulary.filled.get(feature.of, frozenset(range(self.plan.n_combos)))
+    def _filled(self, column: str) -> frozenset[int]:
+        """Combos of which some event has a value in the column."""
+        return self.vocabulary.filled.get(column, frozenset(range(self.plan.n_combos)))
 
     def _codes(self, numbers: np.ndarray) -> list[np.ndarray]:
         codes = []
