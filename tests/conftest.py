@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 _DATASETS = ROOT.parent / "shared" / "data"
@@ -20,6 +21,10 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("CRMLAB_HOME", None)
 if not os.environ.get("CRMLAB_DATASETS") and _DATASETS.is_dir():
     os.environ["CRMLAB_DATASETS"] = str(_DATASETS)
+
+# The same examples on every machine: whether a change is sound must not hang on a draw. A search for more draws anew.
+settings.register_profile("repeatable", derandomize=not os.environ.get("CRMLAB_EXAMPLES"))
+settings.load_profile("repeatable")
 
 # Far from UTC and not by whole hours: code that depends on the local time zone fails here, not on a user's machine.
 os.environ["TZ"] = "Asia/Kathmandu"
