@@ -1,4 +1,7 @@
-"""What all the plain estimators share: how outcomes are checked and how a probability becomes a prediction."""
+"""What estimators share: what they are told of rows, how outcomes are checked, what follows from `probability`."""
+
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -7,14 +10,65 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from crmlab.schema import DataError, NotEnoughEvidence
 
-__all__ = ["MISSING", "PlainEstimator", "check_both_classes", "fit_in_context", "log_odds", "newest_rows", "outcomes"]
+__all__ = [
+    "MISSING",
+    "Context",
+    "PlainEstimator",
+    "check_both_classes",
+    "fit_in_context",
+    "log_odds",
+    "newest_rows",
+    "outcomes",
+]
 
 MISSING = "(missing)"
 """What a gap in a category is called."""
 
 
+@dataclass(frozen=True)
+class Context:
+    """What is known of training rows beside their features.
+
+    Attributes
+    ----------
+    order : date or running number of each row, old → new; None when unknown.
+    groups : entity of each row, whose rows never stand on both sides of an inner fold; None when each is its own.
+    gap_days : days between rows fitted and rows predicted inside; only with dates.
+    """
+
+    order: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    gap_days: int = 0
+
+
 class PlainEstimator(ClassifierMixin, BaseEstimator):
-    """An estimator that says `probability(X) -> (rows,)`; scikit-learn's other methods follow from it."""
+    """An estimator that says `_fit(X, y, context)` and `probability(X) -> (rows,)`; the rest follows from these."""
+
+    def fit(
+        self,
+        X: pd.DataFrame,
+        y: np.ndarray,
+        *,
+        order: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        gap_days: int = 0,
+    ) -> Self:
+        """Check the outcomes and learn from the rows.
+
+        Parameters
+        ----------
+        X : features, shape (rows, columns). y : outcomes, 0 or 1, shape (rows,).
+        order, groups, gap_days : see `Context`. Estimators that decide nothing inside take no notice of them.
+
+        Raises
+        ------
+        NotEnoughEvidence : one class only. DataError : outcomes or features that make no sense.
+        """
+        y = outcomes(y, n=len(X))
+        self._check_classes(y)
+        self.classes_ = np.array([0, 1])
+        self._fit(X, y, Context(order, groups, gap_days))
+        return self
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability of both classes, shape (rows, 2)."""
@@ -25,6 +79,9 @@ class PlainEstimator(ClassifierMixin, BaseEstimator):
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return 1 where the outcome is more likely than not."""
         return (self.predict_proba(X)[:, 1] > 0.5).astype(int)
+
+    def _check_classes(self, y: np.ndarray) -> None:
+        check_both_classes(y)
 
 
 def outcomes(y: np.ndarray, *, n: int) -> np.ndarray:

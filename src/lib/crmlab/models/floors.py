@@ -7,7 +7,7 @@ import pandas as pd
 
 from crmlab.schema import DataError, ParameterError
 
-from .contract import MISSING, PlainEstimator, check_both_classes, outcomes
+from .contract import MISSING, Context, PlainEstimator
 from .odoo import OdooScoring
 from .points_card import PointsCard
 
@@ -23,26 +23,8 @@ _BETWEEN = " · "
 class BaseRate(PlainEstimator):
     """The share of training rows with the outcome, for everybody."""
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "BaseRate":
-        """Take the mean of the outcomes; the context is not used.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only.
-        """
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        self.classes_ = np.array([0, 1])
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
         self.prior_ = float(y.mean())
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the base rate, shape (rows,)."""
@@ -69,31 +51,13 @@ class RateTable(PlainEstimator):
         self.column = column
         self.strength = strength
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "RateTable":
-        """Count outcomes per level; the context is not used.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only.
-        """
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        self.classes_ = np.array([0, 1])
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
         self.prior_ = float(y.mean())
         counts = pd.Series(y).groupby(self._levels(X).to_numpy()).agg(["sum", "size"])
         self.levels_ = counts.index.to_list()
         self.rows_ = counts["size"].to_numpy()
         rates = (counts["sum"] + self.prior_ * self.strength) / (counts["size"] + self.strength)
         self.rates_ = rates.to_numpy("float64")
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the rate of each row's level, shape (rows,)."""
@@ -140,24 +104,7 @@ class OwnerProbability(PlainEstimator):
         self.bins = bins
         self.strength = strength
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "OwnerProbability":
-        """Note the base rate and the rate per tenth; the context is not used.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only. DataError : no such column, or values that are no shares.
-        """
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        self.classes_ = np.array([0, 1])
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
         self.prior_ = float(y.mean())
         entered = self._entered(X)
         known = entered[np.isfinite(entered)]
@@ -167,7 +114,6 @@ class OwnerProbability(PlainEstimator):
         code, n = self._tenth(entered), len(self.edges_) + 2
         hits, rows = np.bincount(code, y, n), np.bincount(code, minlength=n)
         self.rates_ = (hits + self.prior_ * self.strength) / (rows + self.strength)
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability, shape (rows,)."""

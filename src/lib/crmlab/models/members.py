@@ -13,7 +13,7 @@ from .columns import make_columns
 from .forest import make_forest
 from .linear import elastic_net_path, make_elastic_net
 
-__all__ = ["MEMBERS", "Fold", "Trial", "remake", "try_members"]
+__all__ = ["MEMBERS", "Fold", "Trial", "outcomes_ahead", "remake", "try_members"]
 
 _STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _LASSO_SHARES = (0.0, 0.5)
@@ -63,7 +63,7 @@ def remake(name: str, X: pd.DataFrame, settings: dict[str, object], *, seed: int
 
 
 def _try_linear(folds: list[Fold], seed: int) -> Trial:
-    y, paths = _outcomes(folds), {}
+    y, paths = outcomes_ahead(folds), {}
     for share in _LASSO_SHARES:
         paths |= {(share, C): p for C, p in zip(_STRENGTHS, _paths(folds, share), strict=True)}
     share, C = min(paths, key=lambda key: log_loss(y, paths[key]))
@@ -83,7 +83,7 @@ def _paths(folds: list[Fold], share: float) -> list[np.ndarray]:
 
 
 def _try_forest(folds: list[Fold], seed: int) -> Trial:
-    y, tried = _outcomes(folds), []
+    y, tried = outcomes_ahead(folds), []
     wide = (
         make_columns(folds[-1].X_fit, "passthrough").fit_transform(folds[-1].X_fit.head(_DEEP_ROWS)).shape[1] > _CLOSE
     )
@@ -109,7 +109,8 @@ def _try_boosting(folds: list[Fold], seed: int) -> Trial:
     return Trial(best.settings, best.ahead, lambda X: remake("XGBoost", X, best.settings, seed=seed))
 
 
-def _outcomes(folds: list[Fold]) -> np.ndarray:
+def outcomes_ahead(folds: list[Fold]) -> np.ndarray:
+    """Return the outcomes of the rows ahead, fold after fold."""
     return np.concatenate([fold.y_ahead for fold in folds])
 
 

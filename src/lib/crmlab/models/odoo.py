@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from crmlab.schema import OPPORTUNITY_STAGES, DataError
 
-from .contract import PlainEstimator, check_both_classes, log_odds, newest_rows, outcomes
+from .contract import Context, PlainEstimator, check_both_classes, log_odds, newest_rows
 
 __all__ = ["ALL_TEAMS", "OdooScoring", "PlsStage", "PlsTable", "pls_status"]
 
@@ -232,33 +232,12 @@ class OdooScoring(PlainEstimator):
         self.team = team
         self.max_levels = max_levels
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "OdooScoring":
-        """Count won and lost entities per team, field and value.
-
-        Parameters
-        ----------
-        X : features, shape (rows, columns). y : outcomes, 0 or 1, shape (rows,).
-        order, groups : date and entity of each row; the newest row of an entity counts, with its outcome.
-        gap_days : not used.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only.
-        """
-        y = outcomes(y, n=len(X))
-        if groups is not None:
-            newest = newest_rows(groups, order)
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        """Count won and lost entities per team, field and value: the newest row of each, with its outcome."""
+        if context.groups is not None:
+            newest = newest_rows(context.groups, context.order)
             X, y = X.iloc[newest], y[newest]
-        check_both_classes(y)
-        self.classes_ = np.array([0, 1])
+            check_both_classes(y)
         self.fields_ = self._choose_fields(X)
         team = self._column(X, self.team)
         self.teams_ = sorted(team.dropna().unique().tolist())
@@ -266,7 +245,6 @@ class OdooScoring(PlainEstimator):
         self.levels_ = {f: sorted(X[f].dropna().astype("str").unique().tolist()) for f in self.fields_}
         self.evidence_ = {f: self._evidence(X[f], self.levels_[f], codes, y) for f in self.fields_}
         self._fit_stage(X, codes, y)
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability, between 0.0001 and 0.9999, shape (rows,)."""

@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from crmlab.schema import DataError, ParameterError
 
-from .contract import MISSING, PlainEstimator, check_both_classes, outcomes
+from .contract import MISSING, Context, PlainEstimator
 
 __all__ = ["PointsCard"]
 
@@ -61,33 +61,11 @@ class PointsCard(PlainEstimator):
         self.points_to_double = points_to_double
         self.fixed = fixed
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "PointsCard":
-        """Choose features, weigh their bins, round.
-
-        Parameters
-        ----------
-        X : features, shape (rows, columns); ids are left out. y : outcomes, 0 or 1, shape (rows,).
-        groups : entity of each row: evidence counts by entity, because rows of one resemble each other.
-        order, gap_days : not used.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only. DataError : a fixed card names a feature that is not there.
-        """
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        self.classes_ = np.array([0, 1])
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        """Choose features (ids are left out), weigh their bins, round; evidence counts by entity."""
         self.prior_ = float(y.mean())
         if self.fixed is None:
-            self._learn(X, y, n_entities=len(y) if groups is None else pd.Series(groups).nunique())
+            self._learn(X, y, n_entities=len(y) if context.groups is None else pd.Series(context.groups).nunique())
         else:
             self._take_fixed(X)
         codes = {f: self._codes(X, f) for f in self.features_}
@@ -95,7 +73,6 @@ class PointsCard(PlainEstimator):
         self.hits_ = {f: np.bincount(c, y, len(self.points_[f])).astype("int64") for f, c in codes.items()}
         self.mean_points_ = {f: float(self.points_[f][c].mean()) for f, c in codes.items()}
         self._link(self.points(X).to_numpy().sum(axis=1), y)
-        return self
 
     def points(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the points of each row and feature, int64; a row's total is their sum."""

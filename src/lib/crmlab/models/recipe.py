@@ -1,10 +1,11 @@
 """The default model: three learners blended with the base rate, everything decided inside the training rows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from crmlab.calibration import choose_calibration
@@ -13,12 +14,12 @@ from crmlab.schema import DataError
 
 from .blend import BASE_RATE, beats_base_rate, blend, blend_weights
 from .boosting import make_boosting
-from .contract import check_both_classes, outcomes
+from .contract import Context, PlainEstimator, check_both_classes, outcomes
 from .floors import RateTable
 from .folds import inner_folds, newest_enough
 from .forest import make_forest
 from .linear import make_logistic
-from .members import Fold, remake, try_members
+from .members import Fold, outcomes_ahead, remake, try_members
 from .search import HistogramBoosting, TunedBoosting
 from .selection import learnable_columns, strongest_columns
 
@@ -27,7 +28,7 @@ __all__ = ["ScoreModel", "make_models"]
 _FEW = 40
 
 
-class ScoreModel(ClassifierMixin, BaseEstimator):
+class ScoreModel(PlainEstimator):
     """Logistic regression, random forest and XGBoost, blended with the base rate in logit space.
 
     logit(raw) = Σ weight · logit(member) + weight · logit(base rate): weights from 0 to 1 that add up to 1, with
@@ -53,41 +54,18 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "ScoreModel":
-        """Fit members, weights and calibration.
-
-        Parameters
-        ----------
-        X : features, shape (rows, columns). y : outcomes, 0 or 1, shape (rows,).
-        order : date or running number of each row, old → new; None when unknown.
-        groups : entity of each row; its rows never stand on both sides of an inner fold.
-        gap_days : days between rows fitted and rows predicted inside; only with dates.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only. DataError : infinite numbers, columns of one name, an order with gaps.
-        """
-        y = _both(outcomes(y, n=len(X)))
-        self.columns_, self.classes_ = _checked(X).columns.to_list(), np.array([0, 1])
-        self.base_rate_, self.few_ = float(y.mean()), bool(np.bincount(y).min() < _FEW)
-        order = _ordered(order, len(X))
-        inside = inner_folds(y, order=order, groups=groups, gap_days=gap_days, seed=self.seed)
-        inside = newest_enough(inside, y)
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        """Fit members, weights and calibration."""
+        self._look_at(X, y)
+        order = _ordered(context.order, len(X))
+        context = replace(context, order=order)
+        inside = newest_enough(inner_folds(y, seed=self.seed, **vars(context)), y)
         folds = [self._fold(X, y, order, *fold) for fold in inside]
         trials = try_members(folds, seed=self.seed) if folds and all(len(f.X_fit.columns) for f in folds) else {}
-        self._weigh(trials, folds, inside, order, groups, gap_days)
+        self._weigh(trials, folds, inside, context)
         taught = X[self._taught(X, y, order)]
         self.members_ = {name: trial.make(taught).fit(taught, y) for name, trial in trials.items()}
         self.settings_ = {name: trial.settings for name, trial in trials.items()}
-        return self
 
     def refitted(self, X: pd.DataFrame, y: np.ndarray, *, order: np.ndarray | None = None) -> "ScoreModel":
         """Return a model with these settings, weights and calibration whose members are fitted on other rows.
@@ -95,10 +73,11 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         It costs one fit per member that has weight: nothing is chosen again. Parameters as in `fit`.
         """
         check_is_fitted(self)
-        y = _both(outcomes(y, n=len(X)))
+        y = outcomes(y, n=len(X))
+        check_both_classes(y)
         model = clone(self)
-        model.columns_, model.classes_ = _checked(X).columns.to_list(), np.array([0, 1])
-        model.base_rate_, model.few_ = float(y.mean()), bool(np.bincount(y).min() < _FEW)
+        model.classes_ = self.classes_
+        model._look_at(X, y)
         model.weights_, model.settings_ = dict(self.weights_), dict(self.settings_)
         model.calibrator_, model.inner_ = self.calibrator_, self.inner_
         taught = X[self._taught(X, y, order)]
@@ -106,11 +85,10 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         model.members_ = {n: remake(n, taught, self.settings_[n], seed=self.seed).fit(taught, y) for n in weighty}
         return model
 
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the probability of both classes, shape (rows, 2)."""
+    def probability(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probability of the outcome, shape (rows,)."""
         p = self.raw_probability(X)
-        p = p if self.calibrator_ is None else self.calibrator_.transform(p)
-        return np.column_stack([1 - p, p])
+        return p if self.calibrator_ is None else self.calibrator_.transform(p)
 
     def raw_probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the blend before calibration, shape (rows,)."""
@@ -127,9 +105,10 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         X = _checked(X, self.columns_)
         return {name: member.predict_proba(X)[:, 1] for name, member in self.members_.items()}
 
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
-        """Return 1 where the outcome is more likely than not."""
-        return (self.predict_proba(X)[:, 1] > 0.5).astype(int)
+    def _look_at(self, X: pd.DataFrame, y: np.ndarray) -> None:
+        """Note the columns and how often the outcome occurs."""
+        self.columns_ = _checked(X).columns.to_list()
+        self.base_rate_, self.few_ = float(y.mean()), bool(np.bincount(y).min() < _FEW)
 
     def _taught(self, X: pd.DataFrame, y: np.ndarray, order: np.ndarray | None) -> list[str]:
         learnable = learnable_columns(X, order=order)
@@ -140,21 +119,22 @@ class ScoreModel(ClassifierMixin, BaseEstimator):
         taught = self._taught(part, y[fit], None if order is None else np.asarray(order)[fit])
         return Fold(part[taught], y[fit], X.iloc[ahead][taught], y[ahead])
 
-    def _weigh(self, trials: dict, folds: list[Fold], inside: list, order: object, groups: object, gap: int) -> None:
+    def _weigh(self, trials: dict, folds: list[Fold], inside: list, context: Context) -> None:
         """Learn weights and calibration from the predictions of the rows ahead."""
         self.weights_, self.calibrator_ = {BASE_RATE: 1.0}, None
         self.inner_ = pd.DataFrame({"model": [BASE_RATE, "blend"], "inner log loss": [np.nan, np.nan]})
         if not trials:
             return
         rows = np.concatenate([ahead for _, ahead in inside])
-        y, entities = _outcomes(folds), rows if groups is None else np.asarray(groups)[rows]
+        y, entities = outcomes_ahead(folds), rows if context.groups is None else np.asarray(context.groups)[rows]
         p = {name: trial.ahead for name, trial in trials.items()}
         p[BASE_RATE] = np.concatenate([np.full(len(f.y_ahead), f.y_fit.mean()) for f in folds])
         if beats_base_rate(p, y, entities, seed=self.seed):
             self.weights_ = {name: w for name, w in blend_weights(p, y).items() if w > 0}
-            when = None if order is None else np.asarray(order)[rows]
+            when = None if context.order is None else context.order[rows]
             raw = blend(p, self.weights_)
-            chosen = choose_calibration(raw, y, order=when, groups=entities, gap_days=gap, seed=self.seed)
+            setup = {"order": when, "groups": entities, "gap_days": context.gap_days, "seed": self.seed}
+            chosen = choose_calibration(raw, y, **setup)
             self.calibrator_ = chosen.calibrator
         p["blend"] = blend(p, self.weights_)
         losses = [(name, log_loss(y, q)) for name, q in p.items()]
@@ -186,11 +166,6 @@ def _base_rate() -> object:
     return DummyClassifier(strategy="prior")
 
 
-def _both(y: np.ndarray) -> np.ndarray:
-    check_both_classes(y)
-    return y
-
-
 def _ordered(order: np.ndarray | None, rows: int) -> np.ndarray | None:
     """Return the order; None where no row has one."""
     if order is None or pd.isna(np.asarray(order)).all():
@@ -203,10 +178,6 @@ def _ordered(order: np.ndarray | None, rows: int) -> np.ndarray | None:
             remedy="leave the undated rows out, or leave `order` out.",
         )
     return order
-
-
-def _outcomes(folds: list[Fold]) -> np.ndarray:
-    return np.concatenate([fold.y_ahead for fold in folds])
 
 
 def _checked(X: pd.DataFrame, columns: list[str] | None = None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from crmlab.schema import NotEnoughEvidence
 
 from .boosting import BoostingPart, make_boosting, try_boosting
 from .columns import make_columns
-from .contract import PlainEstimator, check_both_classes, outcomes
+from .contract import Context, PlainEstimator, outcomes
 from .folds import inner_folds, newest_enough
 
 __all__ = ["HistogramBoosting", "TunedBoosting", "search_boosting"]
@@ -68,9 +68,7 @@ def search_boosting(
         )
     parts = [_part(X, y, fit, ahead) for fit, ahead in folds]
     generator = np.random.default_rng(seed)
-    drawn = [
-        {name: values[generator.integers(len(values))] for name, values in _SPACE.items()} for _ in range(n_trials)
-    ]
+    drawn = [_drawn(generator) for _ in range(n_trials)]
     drawn.insert(0, {"max_depth": 5, "colsample_bytree": 0.5})
     thinned = [_thinned(part, generator) for part in parts[-1:]]
     first = [try_boosting(thinned, settings, seed=seed, max_rounds=_HEAT) for settings in drawn]
@@ -98,23 +96,9 @@ class TunedBoosting(PlainEstimator):
         self.n_trials = n_trials
         self.seed = seed
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "TunedBoosting":
-        """Search and fit; parameters as in `ScoreModel.fit`."""
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        context = {"order": order, "groups": groups, "gap_days": gap_days}
-        self.trials_, self.settings_ = search_boosting(X, y, n_trials=self.n_trials, seed=self.seed, **context)
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        self.trials_, self.settings_ = search_boosting(X, y, n_trials=self.n_trials, seed=self.seed, **vars(context))
         self.pipeline_ = make_boosting(X, seed=self.seed, **self.settings_).fit(X, y)
-        self.classes_ = np.array([0, 1])
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability of the outcome, shape (rows,)."""
@@ -142,23 +126,10 @@ class HistogramBoosting(PlainEstimator):
         self.max_leaf_nodes = max_leaf_nodes
         self.min_samples_leaf = min_samples_leaf
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "HistogramBoosting":
-        """Choose the rounds and fit; parameters as in `ScoreModel.fit`."""
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        folds = inner_folds(y, order=order, groups=groups, gap_days=gap_days, seed=self.seed)
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        folds = inner_folds(y, seed=self.seed, **vars(context))
         self.n_rounds_ = self._rounds(X, y, *folds[-1]) if folds else 30
         self.pipeline_ = self._pipeline(X, self.n_rounds_).fit(X, y)
-        self.classes_ = np.array([0, 1])
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability of the outcome, shape (rows,)."""

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from crmlab.metrics import log_loss_difference
 from crmlab.schema import DataError, ParameterError
 
-from .contract import MISSING, PlainEstimator, check_both_classes, fit_in_context, outcomes
+from .contract import MISSING, Context, PlainEstimator, fit_in_context
 from .folds import inner_folds
 
 __all__ = ["SegmentModel"]
@@ -48,36 +48,13 @@ class SegmentModel(PlainEstimator):
         self.min_outcomes = min_outcomes
         self.seed = seed
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "SegmentModel":
-        """Compare inside, then fit the pooled model and those of the segments that earned one.
-
-        Parameters
-        ----------
-        X : features, shape (rows, columns). y : outcomes, 0 or 1, shape (rows,).
-        order : date or running number of each row, old → new; None when unknown.
-        groups : entity of each row; its rows never stand on both sides of an inner fold.
-        gap_days : days between rows fitted and rows predicted inside; only with dates.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only. DataError : no such column. ParameterError : no outcome is asked for.
-        """
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        """Compare inside, then fit the pooled model and those of the segments that earned one."""
         if self.min_outcomes < 1:
             raise ParameterError("`min_outcomes` must be at least 1.", found=str(self.min_outcomes))
-        y = outcomes(y, n=len(X))
-        check_both_classes(y)
-        self.classes_ = np.array([0, 1])
-        names = np.arange(len(y)) if groups is None else pd.factorize(np.asarray(groups))[0]
-        order = None if order is None else np.asarray(order)
-        segment = self._segments(X)
+        names = np.arange(len(y)) if context.groups is None else pd.factorize(np.asarray(context.groups))[0]
+        order = None if context.order is None else np.asarray(context.order)
+        gap_days, segment = context.gap_days, self._segments(X)
         rows = _segment_counts(segment, y, names)
         rows["enough"] = rows[["with_outcome", "without_outcome"]].min(axis=1) >= self.min_outcomes
         folds = inner_folds(y, order=order, groups=names, gap_days=gap_days, seed=self.seed)
@@ -88,7 +65,6 @@ class SegmentModel(PlainEstimator):
         self.pooled_ = self._fitted(X, y, names, order, gap_days, np.arange(len(y)))
         used = self.table_.loc[self.table_["used"], "segment"]
         self.models_ = {s: self._fitted(X, y, names, order, gap_days, np.flatnonzero(segment == s)) for s in used}
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the probability by the segment's own model where there is one, else by the pooled, shape (rows,)."""

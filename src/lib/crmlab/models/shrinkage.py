@@ -9,7 +9,7 @@ from scipy.special import betainc, betaln, expit, logit, ndtr
 
 from crmlab.schema import DataError, NotEnoughEvidence, ParameterError
 
-from .contract import MISSING, PlainEstimator, check_both_classes, outcomes
+from .contract import MISSING, Context, PlainEstimator, check_both_classes
 
 __all__ = ["FEW_OUTCOMES", "HierarchicalLogistic", "ShrunkenRates"]
 
@@ -55,31 +55,18 @@ class ShrunkenRates(PlainEstimator):
         self.prior = prior
         self.prior_rows = prior_rows
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "ShrunkenRates":
-        """Count and choose the prior; the context is not used: give one row per entity.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only and no prior. ParameterError : a prior that is no share.
-        """
-        y = outcomes(y, n=len(X))
+    def _check_classes(self, y: np.ndarray) -> None:
+        """With a prior, one kind of outcome teaches, too."""
         _check_prior(self.prior)
         if self.prior is None:
             check_both_classes(y)
-        self.classes_ = np.array([0, 1])
+
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        """Count and choose the prior; the context is not used: give one row per entity."""
         counts = pd.Series(y, dtype="float64").groupby(self._values(X).to_numpy()).agg(["sum", "size"])
         self.levels_ = counts.index.to_list()
         self.hits_, self.rows_ = counts["sum"].to_numpy("float64"), counts["size"].to_numpy("float64")
         self._weigh_grid()
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the shrunk rate, shape (rows,); levels never seen get α / (α + β)."""
@@ -166,36 +153,23 @@ class HierarchicalLogistic(PlainEstimator):
         self.levels = levels
         self.numbers = numbers
 
-    def fit(
-        self,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        *,
-        order: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        gap_days: int = 0,
-    ) -> "HierarchicalLogistic":
-        """Choose the spreads, then fit; the context is not used: give one row per entity.
-
-        Raises
-        ------
-        NotEnoughEvidence : one class only and no prior, or no rows. ParameterError : a prior that is no share.
-        """
-        y = outcomes(y, n=len(X))
+    def _check_classes(self, y: np.ndarray) -> None:
+        """With a prior, one kind of outcome teaches, too."""
         if isinstance(self.prior, float | int):
             _check_prior(self.prior)
         if self.prior is None:
             check_both_classes(y)
         if not len(y):
             raise NotEnoughEvidence("There is no closed case to learn from.", found="0 rows")
-        self.classes_ = np.array([0, 1])
+
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, context: Context) -> None:
+        """Choose the spreads, then fit; the context is not used: give one row per entity."""
         self.base_ = float(logit((y.sum() + 0.5) / (len(y) + 1)))
         self._learn_columns(X)
         offset, parts = self._offset(X), self._parts(X)
         weights = _judge_spreads(parts, y, offset, self._intercept_sd())
         self.spreads_ = weights[0][1]
         self.fits_ = [self._fit_one(w, spreads, parts, y, offset) for w, spreads in weights]
-        return self
 
     def probability(self, X: pd.DataFrame) -> np.ndarray:
         """Return the expected probability, shape (rows,)."""
