@@ -60,6 +60,25 @@ def test_every_view_speaks_of_the_test_rows(trial, compared):
     assert parts == pytest.approx(reliability["Brier"])
 
 
+def test_segments_that_differ_in_nothing_but_their_level_earn_no_model_of_their_own(trial):
+    table = trial.segments()
+    assert list(dict.fromkeys(table["column"])) == ["source", "industry"]
+    counted = table[table["column"] == "source"]
+    assert counted["with_outcome"].sum() + counted["without_outcome"].sum() >= counted["segment"].nunique()
+    compared = table[table["own_loss"].notna()]
+    assert len(compared) >= 2
+    assert (compared["difference_low"] < compared["own_loss"] - compared["pooled_loss"]).all()
+    assert not compared["used"].any()
+    assert "None of" in findings.segments_finding(table).sentence
+
+
+def test_nothing_is_said_of_segments_too_small_to_compare():
+    empty = pd.DataFrame({"column": [], "segment": [], "own_loss": [], "used": []})
+    assert findings.segments_finding(empty).sentence.startswith("No segment holds enough outcomes")
+    one = pd.DataFrame({"column": ["source"], "segment": ["web"], "own_loss": [0.3], "used": [True]})
+    assert "1 of 1 segments" in findings.segments_finding(one).sentence
+
+
 def test_calling_by_score_earns_more_than_by_lot_and_less_than_by_the_truth(trial, compared):
     calls = trial.calls(compared, capacity=15, call_cost=20, conversion_value=1500).set_index("way")
     assert calls.loc["random order", "profit"] < calls.loc[BLEND, "profit"] < calls.loc["true probability", "profit"]

@@ -11,10 +11,10 @@ from crmlab.calibration import ScoreInterval
 from crmlab.crm import Crm
 from crmlab.features import build_features
 from crmlab.metrics import reliability_table
-from crmlab.models import HierarchicalLogistic, make_models
+from crmlab.models import HierarchicalLogistic, HistogramBoosting, SegmentModel, TunedBoosting, make_models
 from crmlab.models.closed_only import closed_only_table
 from crmlab.models.hazard import CompetingRisks, outcome_times
-from crmlab.models.search import HistogramBoosting, TunedBoosting
+from crmlab.models.selection import strongest_columns
 from crmlab.schema import NotEnoughEvidence
 from crmlab.snapshots import Question, as_entity, build_snapshots
 from crmlab.splits import Split, check_split, random_split
@@ -25,6 +25,7 @@ from .comparison import (
     choose_split,
     compare_models,
     entry_order,
+    learnable,
     oracle_probabilities,
     random_claims,
 )
@@ -37,8 +38,13 @@ __all__ = ["HAZARD", "SLICED_BY", "Trial", "open_trial"]
 
 HAZARD = "competing-risk hazards"
 SLICED_BY = ("source", "owner_id", "employees", "industry", "region", "product", "stage")
+_SEGMENTED_BY = ("source", "industry", "product", "region")
+_MOST_DIVISIONS = 2
+_SEGMENT_COLUMNS = ("column", "segment", "rows", "with_outcome", "without_outcome", "pooled_loss", "own_loss")
+_SEGMENT_COLUMNS += ("difference_low", "difference_high", "used")
 _AT_ORIGINS = ("logistic regression", "XGBoost")
-_ORIGIN_ROWS = 12_000
+_THINNED = 12_000
+"""Rows that are enough to see how models fare in parts of the rows, each of which is fitted anew."""
 _HAZARD_LEARNER = "linear"
 """Trees took ten times as long for the same log loss on deals of the demo."""
 _SMALL = 100
@@ -121,6 +127,36 @@ class Trial:
         setup = {"n_bootstrap": self.n_bootstrap, "seed": self.seed}
         return fairness_table(*self._pairs(comparison), self.tested, columns, **setup)
 
+    def segments(self) -> pd.DataFrame:
+        """Return whether segments would be served better by a model of their own than by the pooled one.
+
+        Boosted trees are fitted to the older training rows, once to all and once to each segment, and compared on the
+        newer ones: a segment earns a model only where that is clearly better (see `models.SegmentModel`). By the first
+        two of source, industry, product and region that the rows tell apart; the test rows are not touched.
+
+        Returns
+        -------
+        Frame: column, segment, rows, with_outcome, without_outcome (entities), pooled_loss, own_loss, difference_low,
+        difference_high (own − pooled; NaN where there is too little to compare), used.
+        """
+        train = self.split.train[
+            thin_rows(self.rows.iloc[self.split.train], key=self.key, seed=self.seed, most=_THINNED)
+        ]
+        X, rows = self.features.iloc[train], self.rows.iloc[train]
+        X = X[learnable(X)]
+        columns = [c for c in _SEGMENTED_BY if c in X][:_MOST_DIVISIONS]
+        y, known = rows["label"].astype("float64").to_numpy(), self.order.notna().all()
+        taught = X[list(dict.fromkeys([*strongest_columns(X, y, seed=self.seed), *columns]))]
+        context = {"groups": rows[self.key].to_numpy(), "gap_days": self.split.gap_days}
+        context["order"] = self.order.iloc[train].to_numpy() if known else None
+        tables = [
+            SegmentModel(HistogramBoosting(seed=self.seed), column, seed=self.seed)
+            .fit(taught, y, **context)
+            .table_.assign(column=column)
+            for column in columns
+        ]
+        return pd.concat([pd.DataFrame(columns=list(_SEGMENT_COLUMNS)), *tables])[list(_SEGMENT_COLUMNS)]
+
     def calls(
         self, comparison: Comparison, *, capacity: int, call_cost: float, conversion_value: float
     ) -> pd.DataFrame:
@@ -180,7 +216,7 @@ class Trial:
         """
         if self.rows["as_of"].isna().any():
             return _EMPTY_ORIGINS
-        kept = thin_rows(self.rows, key=self.key, seed=self.seed, most=_ORIGIN_ROWS)
+        kept = thin_rows(self.rows, key=self.key, seed=self.seed, most=_THINNED)
         features, rows = self.features.iloc[kept].reset_index(drop=True), self.rows.iloc[kept].reset_index(drop=True)
         setup = {"key": self.key, "gap_days": self.split.gap_days, "n_origins": n_origins, "seed": self.seed}
         try:

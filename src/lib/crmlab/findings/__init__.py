@@ -38,6 +38,7 @@ from .trial import (
     publication_finding,
     record_verdict,
     reliability_finding,
+    segments_finding,
     slices_finding,
     verdict_finding,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "record_leaks",
     "record_verdict",
     "reliability_finding",
+    "segments_finding",
     "short_summary",
     "slices_finding",
     "split_finding",

@@ -20,6 +20,7 @@ __all__ = [
     "publication_finding",
     "record_verdict",
     "reliability_finding",
+    "segments_finding",
     "slices_finding",
     "verdict_finding",
 ]
@@ -93,6 +94,31 @@ def slices_finding(table: pd.DataFrame) -> Finding:
     return Finding(
         f"In {len(flagged)} of {len(tested)} slices scores are off by more than chance explains: {names}{more}. There "
         f"they must not be taken at their word.",
+        "caution",
+    )
+
+
+def segments_finding(table: pd.DataFrame) -> Finding:
+    """Say which segments would be served better by a model of their own.
+
+    Parameters
+    ----------
+    table : result of `Trial.segments`.
+    """
+    compared = table[table["own_loss"].notna()]
+    if compared.empty:
+        return Finding("No segment holds enough outcomes to be given a model of its own.", "plain")
+    better = compared[compared["used"].astype(bool)]
+    if better.empty:
+        return Finding(
+            f"None of {len(compared)} segments by {_by(compared)} is served better by a model of its own than by one "
+            f"for all.",
+            "good",
+        )
+    names = joined([f"{_plain(r.column)} {r.segment}" for r in better.head(4).itertuples()])
+    return Finding(
+        f"{len(better)} of {len(compared)} segments are served better by a model of their own: {names}. A study of "
+        f"{'this segment' if len(better) == 1 else 'each of these'} alone is worth a try.",
         "caution",
     )
 
