@@ -6,7 +6,7 @@ PYTEST ?=
 EVENTS ?= 2e4,1e6,1e7
 ROUNDS ?= 3
 BENCH ?=
-BUDGET ?= 60
+BUDGET ?= 40
 PYTHON ?=
 export PYTHON
 BIN := .venv/bin
