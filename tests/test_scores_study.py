@@ -11,6 +11,7 @@ from crmlab.features import build_features
 from crmlab.gate import training_span
 from crmlab.models import make_models
 from crmlab.registry import Registry, save_model
+from crmlab.schema import DataError, ParameterError
 from crmlab.scores import CutPoints, ScoreHistory, Scoring, score_open
 from crmlab.snapshots import Question, build_snapshots, open_rows
 
@@ -212,3 +213,26 @@ def test_a_single_look_expires_with_its_horizon(crm: Crm, tmp_path) -> None:
     assert found.changes(ScoreHistory(tmp_path / "h.duckdb")).table.empty
     right = found.who_was_right().set_index("who_expected_more")
     assert right.loc["all", "rows"] == found.past["owner_probability"].notna().sum() > 0
+
+
+def test_a_persons_number_stands_beside_the_score_and_changes_nothing(scoring, crm, tmp_path):
+    history = ScoreHistory(tmp_path / "h.duckdb")
+    first = scoring.scores["entity_id"].iloc[0]
+    said = {"as_of": AS_OF, "override": 0.9, "given_by": "R0001", "reason": "call 0039 335 123 4567, budget is there"}
+    assert scores.record_override(crm, LEADS, history, entity_id=first, **said) == 1
+    kept = history.overrides(LEADS.slug, as_of=AS_OF).iloc[0]
+    assert "335" not in kept["reason"]
+    assert "budget is there" in kept["reason"]
+    beside = scoring.with_overrides(history).set_index("entity_id")
+    assert beside["p"].tolist() == scoring.scores["p"].tolist()
+    assert beside.loc[first, ["override", "override_by"]].to_list() == [0.9, "R0001"]
+    assert beside["override"].notna().sum() == 1
+    view = scores.override_view(scoring, history)
+    assert view[["id", "person says", "who"]].to_numpy().tolist() == [[first, 0.9, "R0001"]]
+    exported = scores.read_csv_export(scoring.save(history, folder=tmp_path / "out").export.csv)
+    assert exported.set_index("entity_id").loc[first, "override_by"] == "R0001"
+    assert "override_reason" not in exported
+    with pytest.raises(DataError, match="There is no open lead `nobody`"):
+        scores.record_override(crm, LEADS, history, entity_id="nobody", **said)
+    with pytest.raises(ParameterError, match="by pseudonym"):
+        scores.record_override(crm, LEADS, history, entity_id=first, **said | {"given_by": "Anna Rossi"})

@@ -21,7 +21,7 @@ def test_help_needs_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "check", "studies", "notebooks", "examples", "dictionary"):
+    for command in ("run", "check", "studies", "notebooks", "override", "examples", "dictionary"):
         assert command in done.stdout
 
 
@@ -41,6 +41,12 @@ def test_an_error_is_one_message(lab, capsys):
     captured = capsys.readouterr()
     assert captured.err == "crmlab: There is no study `tny`.\n  To do: did you mean `tiny`?\n"
     assert captured.out == ""
+
+
+def test_an_override_needs_a_study_that_gives_scores(lab, capsys):
+    lab.notebook("01_one")
+    assert cli.main(["override", "tiny", "L1", "0.5", "--by", "R1", "--reason", "budget"]) == 1
+    assert "The study `tiny` gives no scores." in capsys.readouterr().err
 
 
 def test_studies_are_listed(lab, capsys):

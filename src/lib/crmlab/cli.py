@@ -6,8 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crmlab.run import DEFAULT_JOBS, DEFAULT_TIMEOUT
+
+if TYPE_CHECKING:
+    from crmlab.snapshots import Question
 
 __all__ = ["build_parser", "main"]
 
@@ -52,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     notebooks = _add(commands, "notebooks", _notebooks, "check that the source notebooks keep their contract")
     notebooks.add_argument("action", choices=["check"])
     notebooks.add_argument("--fix", action="store_true", help="remove outputs, counters and traces of runs")
+    _add_override(commands)
     _add(commands, "examples", _examples, "run the small lead study and renew reports/examples/")
     dictionary = _add(commands, "dictionary", _dictionary, "write docs/data_dictionary.md and docs/features.md")
     dictionary.add_argument("--check", action="store_true", help="write nothing; fail if a file is not current")
@@ -96,6 +101,16 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         metavar="SECONDS",
         help="the longest that one cell may take (default: %(default)s)",
     )
+
+
+def _add_override(commands: argparse._SubParsersAction) -> None:
+    override = _add(commands, "override", _override, "put a person's own number beside a score, never in its place")
+    override.add_argument("study", help="a name in params/, or a path to a params file")
+    override.add_argument("id", help="of the lead or deal, as in the list of scores")
+    override.add_argument("probability", type=float, help="what the person believes, from 0 to 1")
+    override.add_argument("--by", required=True, metavar="REP", help="the person's pseudonym, never a name")
+    override.add_argument("--reason", required=True, help="in a few words, without personal data")
+    override.add_argument("--as-of", metavar="DATE", help="when it is believed (default: the study's as_of)")
 
 
 def _positive(text: str) -> int:
@@ -159,6 +174,37 @@ def _notebooks(options: argparse.Namespace) -> int:
     if not problems:
         _say("The notebooks keep their contract.")
     return FAILED if problems else 0
+
+
+def _override(options: argparse.Namespace) -> int:
+    from crmlab import scores, sources
+
+    question, as_of = _question_of(options.study)
+    as_of = options.as_of or as_of
+    crm, history = sources.open_crm(question.source, as_of=as_of), scores.ScoreHistory()
+    said = {"override": options.probability, "given_by": options.by, "reason": options.reason}
+    scores.record_override(crm, question, history, entity_id=options.id, as_of=as_of, **said)
+    _say(f"Kept beside the score. `crmlab run {options.study} --force` shows it; scores do not change by it.")
+    return 0
+
+
+def _question_of(name: str) -> tuple["Question", str]:
+    """Return what a study asks, and its date."""
+    from dataclasses import fields
+
+    from crmlab import project
+    from crmlab.run.params import find_study, load_study
+    from crmlab.schema import ParameterError
+    from crmlab.snapshots import Question
+
+    values = load_study(find_study(name, folder=project.root() / "params")).values
+    if missing := [f.name for f in fields(Question) if f.name not in values]:
+        raise ParameterError(
+            f"The study `{name}` gives no scores.",
+            found=f"it does not say {', '.join(missing)}",
+            remedy="name a study of leads or deals, such as `lead`.",
+        )
+    return Question(**{f.name: values[f.name] for f in fields(Question)}), str(values.get("as_of", ""))
 
 
 def _examples(_: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from .build import closed_won, deal_values, margin_ranking, score_rows
 from .effort import EffortHistory, learn_effort
 from .export import Export, export_scores, read_csv_export
 from .history import ScoreHistory
-from .overrides import disagreements, who_was_right, with_overrides
+from .overrides import disagreements, record_override, who_was_right, with_overrides
 from .sentences import (
     band_sentence,
     change_sentence,
@@ -36,6 +36,7 @@ from .views import (
     effort_view,
     formats_of,
     margin_view,
+    override_view,
     past_band_view,
     right_view,
     wrong_data_view,
@@ -77,9 +78,11 @@ __all__ = [
     "margin_sentence",
     "margin_view",
     "override_sentence",
+    "override_view",
     "past_band_view",
     "percent",
     "read_csv_export",
+    "record_override",
     "right_view",
     "score_open",
     "score_rows",

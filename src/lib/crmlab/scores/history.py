@@ -174,7 +174,7 @@ class ScoreHistory:
     def overrides(self, question: str, *, as_of: str | pd.Timestamp) -> pd.DataFrame:
         """Return the newest override of each entity up to a date; columns: those of `add_override`, and entry."""
         query = (
-            "SELECT * FROM overrides WHERE question = ? AND as_of <= ? "
+            "SELECT * FROM overrides WHERE question = ? AND (as_of <= ? OR as_of IS NULL) "
             "QUALIFY row_number() OVER (PARTITION BY entity_id ORDER BY as_of DESC, entry DESC) = 1 ORDER BY entity_id"
         )
         return self._read(query, [question, _instant(as_of)], _OVERRIDE_COLUMNS)

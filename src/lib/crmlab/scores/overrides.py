@@ -3,11 +3,16 @@
 import numpy as np
 import pandas as pd
 
+from crmlab.crm import Crm
 from crmlab.intervals import share_interval
+from crmlab.privacy import scrub
+from crmlab.schema import DataError, ParameterError
+from crmlab.snapshots import Question, nouns_of, open_rows
 
 from .bands import check_probabilities
+from .history import ScoreHistory
 
-__all__ = ["disagreements", "who_was_right", "with_overrides"]
+__all__ = ["disagreements", "record_override", "who_was_right", "with_overrides"]
 
 _GAP = 0.2
 _COLUMNS = {
@@ -23,6 +28,44 @@ _COLUMNS = {
     "brier_owner": "float64",
     "score_closer": "float64",
 }
+
+
+def record_override(
+    crm: Crm,
+    question: Question,
+    history: ScoreHistory,
+    *,
+    entity_id: str,
+    as_of: str,
+    override: float,
+    given_by: str,
+    reason: str,
+) -> int:
+    """Write down that a person believes another number of an open lead or deal, and return its entry number.
+
+    Parameters
+    ----------
+    as_of : date on which it is believed; empty for a source without dates.
+    override, given_by : probability, 0 to 1, and pseudonym of the rep. reason : personal data are taken out of it.
+
+    Raises
+    ------
+    DataError : nothing of that name is open on the date, or the number is no probability.
+    ParameterError : the pseudonym is a name or address of a person.
+    """
+    there = open_rows(crm, question, as_of=as_of)[question.key]
+    if entity_id not in set(there):
+        noun = nouns_of(question.entity)
+        raise DataError(
+            f"There is no open {noun.one} `{entity_id}` on {as_of or 'the list'}.",
+            found=f"{len(there):,} open {noun.many}",
+            remedy="take the id from the list of scores.",
+        )
+    if " " in given_by.strip() or "@" in given_by or not given_by.strip():
+        raise ParameterError("Say who by pseudonym, never by name.", remedy="write the rep's id, as the CRM keeps it.")
+    told = str(scrub(pd.Series([reason], dtype="str"))[0])
+    own = {"override": override, "given_by": given_by.strip(), "reason": told}
+    return history.add_override(question=question.slug, entity_id=entity_id, as_of=as_of, **own)
 
 
 def with_overrides(scores: pd.DataFrame, overrides: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from .build import closed_won, margin_ranking, score_rows
 from .effort import EffortHistory, learn_effort
 from .export import Export, export_scores
 from .history import SCORE_COLUMNS, ScoreHistory
-from .overrides import disagreements, who_was_right
+from .overrides import disagreements, who_was_right, with_overrides
 from .wrong_data import wrong_data_list
 
 __all__ = ["Scoring", "score_open"]
@@ -203,6 +203,11 @@ class Scoring:
         X = self.X.head(len(rows))
         return wrong_data_list(self.model, self.crm, rows, X, reference=self.reference, p=p)
 
+    def with_overrides(self, history: ScoreHistory) -> pd.DataFrame:
+        """Return the scores with override and override_by beside them: the newest of each up to this date."""
+        given = history.overrides(self.question.slug, as_of=self.as_of)
+        return with_overrides(self.with_reasons(), given).drop(columns="override_reason")
+
     def append_to(self, history: ScoreHistory) -> int | None:
         """Write the scores into the history; None without scores."""
         if self.scores.empty:
@@ -224,7 +229,7 @@ class Scoring:
         """
         entry = self.append_to(history)
         place = folder or data_dir() / "scores" / self.question.slug / (self.as_of or "undated")
-        export = export_scores(self.with_reasons(), place, name=f"scores_{self.question.slug}")
+        export = export_scores(self.with_overrides(history), place, name=f"scores_{self.question.slug}")
         paths = (export.csv, export.parquet, *([history.path] if entry is not None else []))
         return Saved(entry, export, paths)
 

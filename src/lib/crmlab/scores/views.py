@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from .history import ScoreHistory
 from .study import Changes, Scoring
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "effort_view",
     "formats_of",
     "margin_view",
+    "override_view",
     "past_band_view",
     "right_view",
     "wrong_data_view",
@@ -20,6 +22,7 @@ __all__ = [
 
 FORMATS = {
     "likelihood": "estimate:percent:0",
+    "person says": "percent:0",
     "owner says": "percent:0",
     "gap": "points:0",
     "expected margin": "money",
@@ -104,6 +107,15 @@ def disagreement_view(scoring: Scoring, *, limit: int = 10) -> pd.DataFrame:
     view = pd.DataFrame({"id": found["entity_id"], "likelihood": _likelihood(found)})
     view = view.assign(**{"owner says": found["owner_probability"], "gap": found["owner_gap"]})
     return view.assign(**{"amount": found["amount"], "outside the interval": found["outside"]})
+
+
+def override_view(scoring: Scoring, history: ScoreHistory, *, limit: int = 10) -> pd.DataFrame:
+    """Return the scores beside which a person has put another number, largest difference first."""
+    found = scoring.with_overrides(history).dropna(subset=["override"])
+    order = (found["p"] - found["override"]).abs().sort_values(ascending=False, kind="stable").index[:limit]
+    found = found.loc[order]
+    view = pd.DataFrame({"id": found["entity_id"], "likelihood": _likelihood(found)})
+    return view.assign(**{"person says": found["override"], "who": found["override_by"]})
 
 
 def right_view(table: pd.DataFrame) -> pd.DataFrame:
