@@ -47,7 +47,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="models_bench")
     parser.add_argument("--sets", default="", help=f"names, such as ficzon,maven; empty: all of {', '.join(SETS)}")
     parser.add_argument("--ways", default="", help="beginnings of the ways' names, such as crmlab,XGBoost; empty: all")
-    parser.add_argument("--budget", type=float, default=40, help="wall seconds a fit for tools that search")
+    parser.add_argument("--budget", type=float, default=40.0, help="wall seconds a fit for tools that search")
     parser.add_argument("--limit", type=float, default=900, help="wall seconds after which any other fit is stopped")
     parser.add_argument("--resamples", type=int, default=400, help="resamples for the intervals")
     parser.add_argument("--seed", type=int, default=0, help="of every draw")

@@ -148,7 +148,7 @@ def _stamp(way: str, rows: str, budget_s: float, seed: int) -> str:
     if way.startswith(OWN):
         library = Path(crmlab.__file__).parent
         code += sorted(p for name in ("models", "calibration") for p in (library / name).glob("*.py"))
-    sha = hashlib.sha256(repr((way, rows, seed, budget_s if way in BUDGETED else None)).encode())
+    sha = hashlib.sha256(repr((way, rows, seed, float(budget_s) if way in BUDGETED else None)).encode())
     for path in code:
         sha.update(path.read_bytes())
     return sha.hexdigest()[:16]
