@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from crmlab.models import segments
 from crmlab.models.segments import SegmentModel
 from crmlab.schema import DataError, NotEnoughEvidence, ParameterError
 
@@ -54,6 +55,14 @@ def test_at_least_95_of_100_segments_without_effects_of_their_own_get_none():
         used, compared = used + table["used"].sum(), compared + table["own_loss"].notna().sum()
     assert compared == 100
     assert used <= 5
+
+
+def test_what_convinces_of_one_segment_does_not_convince_of_one_among_many(monkeypatch):
+    monkeypatch.setattr(segments, "log_loss_difference", lambda *_, **__: (-0.1, -0.199, -0.001))
+    one = leads(800, {"a": 1.0}, seed=1)
+    many = leads(2400, dict.fromkeys("abcdefgh", 1.0), seed=1)
+    assert SegmentModel(logistic, "sector").fit(*one).table_["used"].to_list() == [True]
+    assert not SegmentModel(logistic, "sector").fit(*many).table_["used"].any()
 
 
 def test_few_outcomes_unseen_segments_and_gaps_get_the_pooled_model():

@@ -12,6 +12,7 @@ from crmlab.crm import Crm
 from crmlab.features import build_features
 from crmlab.metrics import reliability_table
 from crmlab.models import HierarchicalLogistic, HistogramBoosting, SegmentModel, TunedBoosting, make_models
+from crmlab.models.boosting import make_boosting
 from crmlab.models.closed_only import closed_only_table
 from crmlab.models.hazard import CompetingRisks, outcome_times
 from crmlab.models.selection import strongest_columns
@@ -32,14 +33,14 @@ from .comparison import (
 from .coverage import coverage_rates, coverage_table
 from .decisions import capacity_table, cut_table, margin_ranking_table
 from .origins import rolling_origins, thin_rows
-from .slices import fairness_table, slice_table
+from .slices import fairness_table, slice_labels, slice_table
 
 __all__ = ["HAZARD", "SLICED_BY", "Trial", "open_trial"]
 
 HAZARD = "competing-risk hazards"
 SLICED_BY = ("source", "owner_id", "employees", "industry", "region", "product", "stage")
 _SEGMENTED_BY = ("source", "industry", "product", "region")
-_MOST_DIVISIONS = 2
+_MOST_DIVISIONS, _SEGMENT_ROWS = 2, 8_000
 _SEGMENT_COLUMNS = ("column", "segment", "rows", "with_outcome", "without_outcome", "pooled_loss", "own_loss")
 _SEGMENT_COLUMNS += ("difference_low", "difference_high", "used")
 _AT_ORIGINS = ("logistic regression", "XGBoost")
@@ -139,23 +140,23 @@ class Trial:
         Frame: column, segment, rows, with_outcome, without_outcome (entities), pooled_loss, own_loss, difference_low,
         difference_high (own − pooled; NaN where there is too little to compare), used.
         """
-        train = self.split.train[
-            thin_rows(self.rows.iloc[self.split.train], key=self.key, seed=self.seed, most=_THINNED)
-        ]
+        train = self.split.train
+        train = train[thin_rows(self.rows.iloc[train], key=self.key, seed=self.seed, most=_SEGMENT_ROWS)]
+        train = train[np.argsort(self.order.iloc[train].to_numpy(), kind="stable")]  # rounds are chosen on the newest
         X, rows = self.features.iloc[train], self.rows.iloc[train]
         X = X[learnable(X)]
         columns = [c for c in _SEGMENTED_BY if c in X][:_MOST_DIVISIONS]
         y, known = rows["label"].astype("float64").to_numpy(), self.order.notna().all()
-        taught = X[list(dict.fromkeys([*strongest_columns(X, y, seed=self.seed), *columns]))]
+        taught = strongest_columns(X, y, seed=self.seed)
         context = {"groups": rows[self.key].to_numpy(), "gap_days": self.split.gap_days}
         context["order"] = self.order.iloc[train].to_numpy() if known else None
-        tables = [
-            SegmentModel(HistogramBoosting(seed=self.seed), column, seed=self.seed)
-            .fit(taught, y, **context)
-            .table_.assign(column=column)
-            for column in columns
-        ]
-        return pd.concat([pd.DataFrame(columns=list(_SEGMENT_COLUMNS)), *tables])[list(_SEGMENT_COLUMNS)]
+        tables = [pd.DataFrame(columns=list(_SEGMENT_COLUMNS))]
+        for column in columns:
+            divided = X[taught].assign(**{column: slice_labels(X[column])})
+            trees = make_boosting(divided, seed=self.seed)
+            table = SegmentModel(trees, column, seed=self.seed).fit(divided, y, **context).table_
+            tables.append(table.assign(column=column)[list(_SEGMENT_COLUMNS)])
+        return pd.concat(tables[1:] or tables, ignore_index=True)
 
     def calls(
         self, comparison: Comparison, *, capacity: int, call_cost: float, conversion_value: float

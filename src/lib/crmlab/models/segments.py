@@ -22,9 +22,10 @@ class SegmentModel(PlainEstimator):
     """A pooled model, replaced by a segment's own where that predicts the segment better.
 
     Inside the training rows (forward in time where they are dated, else five folds) both are fitted and compared on the
-    same rows of the segment. The own model is used where its log loss is lower with the whole 95 % paired bootstrap
-    interval, entities drawn whole; then it is fitted on all rows of the segment. Segments with few outcomes, segments
-    never seen and rows without one get the pooled model.
+    same rows of the segment. The own model is used where its log loss is lower beyond chance: with the whole 95 %
+    paired bootstrap interval, entities drawn whole, and also when that is widened for the number of segments compared
+    (Bonferroni). Then it is fitted on all rows of the segment. Segments with few outcomes, segments never seen and rows
+    without one get the pooled model.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class SegmentModel(PlainEstimator):
         able = [s for s in rows.index[rows["enough"]] if s != MISSING]
         compared = self._compare(X, y, segment, names, order, gap_days, folds, able)
         table = rows.drop(columns="enough").join(compared)
-        self.table_ = table.assign(used=table["difference_high"] < 0).reset_index()
+        self.table_ = table.assign(used=_clearly_lower(table)).reset_index()
         self.pooled_ = self._fitted(X, y, names, order, gap_days, np.arange(len(y)))
         used = self.table_.loc[self.table_["used"], "segment"]
         self.models_ = {s: self._fitted(X, y, names, order, gap_days, np.flatnonzero(segment == s)) for s in used}
@@ -120,6 +121,16 @@ class SegmentModel(PlainEstimator):
         if self.column not in X:
             raise DataError("The column that divides the rows is not there.", found=f"no column `{self.column}`")
         return X[self.column].astype("str").fillna(MISSING).to_numpy("object")
+
+
+def _clearly_lower(table: pd.DataFrame) -> pd.Series:
+    """Where the own model's loss is lower by more than chance brings among so many segments."""
+    from scipy.special import ndtri
+
+    compared = int(table["own_loss"].notna().sum())
+    error = (table["difference_high"] - table["difference_low"]) / (2 * ndtri(0.975))
+    widened = table["own_loss"] - table["pooled_loss"] + ndtri(1 - 0.025 / max(compared, 1)) * error
+    return (table["difference_high"] < 0) & (widened < 0)
 
 
 def _segment_counts(segment: np.ndarray, y: np.ndarray, names: np.ndarray) -> pd.DataFrame:
