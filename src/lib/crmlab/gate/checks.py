@@ -171,8 +171,8 @@ def calibration_check(evidence: Evidence) -> Check:
     low, high = (float(q) for q in np.quantile(samples, [0.025, 0.975]))
     beyond = calibration_error_beyond_chance(y, p, groups)
     words = (
-        f"{value:.3f}, 95 % interval {low:.3f} to {high:.3f}; {beyond:.3f} beyond what chance brings to a perfectly "
-        f"calibrated model on as many entities. One of the two has to be at most {bound:g}."
+        f"{value:.3f}, 95 % interval {low:.3f} to {high:.3f}; as root mean square {beyond:.3f} beyond what chance "
+        f"brings to a perfectly calibrated model on as many entities. One of the two has to be at most {bound:g}."
     )
     passed = min(value, beyond) <= bound
     missing = "" if passed else "a calibration fitted on newer rows; probabilities are off by more than is allowed"

@@ -145,7 +145,7 @@ def plot_origins(table: pd.DataFrame, *, metric: str = "log loss", ax: Axes | No
     ax.plot(base["test_from"], base["base"], color=GREY, linestyle="--", label="base rate of its past")
     ax.set(xlabel="tested from", ylabel=metric)
     ax.figure.autofmt_xdate()
-    ax.legend()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=3)
     return ax
 
 
