@@ -117,7 +117,7 @@ def segments_finding(table: pd.DataFrame) -> Finding:
         )
     names = joined([f"{_plain(r.column)} {r.segment}" for r in better.head(4).itertuples()])
     return Finding(
-        f"{len(better)} of {len(compared)} segments are served better by a model of their own: {names}. A study of "
+        f"{len(better)} of {len(compared)} segments {'is' if len(better) == 1 else 'are'} served better by a model of their own: {names}. A study of "
         f"{'this segment' if len(better) == 1 else 'each of these'} alone is worth a try.",
         "caution",
     )
