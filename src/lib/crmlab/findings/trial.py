@@ -116,9 +116,11 @@ def segments_finding(table: pd.DataFrame) -> Finding:
             "good",
         )
     names = joined([f"{_plain(r.column)} {r.segment}" for r in better.head(4).itertuples()])
+    single = len(better) == 1
     return Finding(
-        f"{len(better)} of {len(compared)} segments {'is' if len(better) == 1 else 'are'} served better by a model of their own: {names}. A study of "
-        f"{'this segment' if len(better) == 1 else 'each of these'} alone is worth a try.",
+        f"{len(better)} of {len(compared)} segments {'is' if single else 'are'} served better by a model of "
+        f"{'its' if single else 'their'} own: {names}. A study of {'it' if single else 'each of them'} alone is worth "
+        f"a try.",
         "caution",
     )
 
