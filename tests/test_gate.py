@@ -327,6 +327,17 @@ def test_thresholds_changed_after_the_verdict_fail_and_both_are_seen(registry, t
         gate.publish(registry, verdict=verdict, **models(truth))
 
 
+def test_more_floors_to_beat_are_no_change_of_thresholds(registry, truth):
+    """A column that is mapped later brings a floor of its own; nothing became easier."""
+    fewer = replace(BOUNDS, floors=BOUNDS.floors[:1])
+    gate.record_verdict(registry, gate.judge(opened(registry, fewer), **measured(truth)), context=CONTEXT)
+    verdict = gate.judge(opened(registry), **measured(truth))
+    assert verdict.passed
+    assert "There are more floors to beat than in entry 1" in verdict.table()["found"].iloc[-1]
+    eased = replace(BOUNDS, max_calibration_error=0.2)
+    assert failed(gate.judge(opened(registry, eased), **measured(truth))) == ["thresholds untouched"]
+
+
 def test_the_first_thresholds_still_count_after_an_attempt(registry, truth):
     gate.record_verdict(registry, loose(registry, truth, max_calibration_error=0.2), context=CONTEXT)
     assert gate.judge(opened(registry), **measured(truth)).passed

@@ -72,6 +72,29 @@ def test_a_clean_source_has_no_problem(source):
     assert format_problems(found) == "Nothing wrong found."
 
 
+def test_an_own_column_that_nobody_dates_is_named_because_no_feature_uses_it(source):
+    mapping = """
+title: Test CRM
+files:
+  leads: {path: leads.csv}
+tables:
+  leads:
+    file: leads
+    columns:
+      lead_id: Id
+      created_at: {from: Created, format: iso}
+      status: {from: Status, values: {Open: new}}
+      x_channel: {from: Source, meaning: where it came from%s}
+"""
+    leads = HEAD + "A1,2024-04-03 10:00,Web,Open\n"
+    (note,) = rows(check_source(source(leads, mapping % ""), today=TODAY), column="x_channel")
+    assert note["severity"] == "note"
+    assert "No feature uses this column" in note["problem"]
+    for told in ("creation", "unknown"):
+        found = check_source(source(leads, mapping % f", known: {told}"), today=TODAY)
+        assert not rows(found, column="x_channel")
+
+
 def test_everything_at_once(check):
     found = check("Id,Created,Channel,Status\nA1,03/04/2024 10:00,Web,Open\nA1,2024-04-03,Fair,Stale\n")
     assert set(found.loc[found["severity"] == "error", "column"]) == {"Source", "created_at", "status", "lead_id"}

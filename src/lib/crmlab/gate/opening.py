@@ -40,8 +40,9 @@ def open_window(
     """Write the thresholds into the log, before anything is measured on the window.
 
     With the thresholds that are there already nothing is written. The first verdict on a window fixes its thresholds:
-    others are written down all the same, but are marked as tampered with. So are thresholds that are easier to reach
-    than those of a verdict on a window with dates in common, since its rows have been looked at.
+    others are written down all the same, but are marked as tampered with, unless they only add floors. So are
+    thresholds that are easier to reach than those of a verdict on a window with dates in common, since its rows have
+    been looked at.
 
     Parameters
     ----------
@@ -61,6 +62,8 @@ def open_window(
     if rewritten and not notes:
         numbers = ", ".join(str(e.number) for e in rewritten)
         said = f"Other thresholds stand in the log for this window (entry {numbers}); none of them had a verdict."
+        if any(window.is_same(e.content["window"]) for e in registry.log.entries(VERDICT)):
+            said = f"There are more floors to beat than in entry {numbers}; all else is as it was."
         return OpenedWindow(registry, window, thresholds, entry.number, entry.sha256, False, (said,))
     return OpenedWindow(registry, window, thresholds, entry.number, entry.sha256, bool(notes), notes)
 
@@ -69,7 +72,7 @@ def _notes(registry: Registry, thresholds: Thresholds, window: TestWindow) -> tu
     """Return what is wrong with these thresholds, given the verdicts that have been reached; empty when nothing is."""
     honest = [e for e in registry.log.entries(VERDICT) if not e.content["tampered"]]
     same = [e for e in honest if window.is_same(e.content["window"])]
-    if same and same[0].content["digest"] != thresholds.digest:
+    if same and not thresholds.only_adds_floors(same[0].content["thresholds"]):
         return (_changed(same[0], thresholds),)
     others = [e for e in honest if e not in same and window.overlaps(e.content["window"])]
     eased = [(e, names) for e in others if (names := thresholds.loosened(e.content["thresholds"]))]

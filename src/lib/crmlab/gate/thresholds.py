@@ -67,6 +67,12 @@ class Thresholds:
         easier += ["floors"] if set(earlier.get("floors", ())) - set(self.floors) else []
         return tuple(easier)
 
+    def only_adds_floors(self, earlier: Mapping[str, object]) -> bool:
+        """Whether all is as in an earlier `record()`, or with more floors to beat: new columns bring new ones."""
+        now = self.record()
+        same = all(now[name] == earlier.get(name) for name in now if name != "floors")
+        return same and set(earlier.get("floors", ())) <= set(self.floors)
+
     def table(self) -> pd.DataFrame:
         """Return one row per bound: bound, value (text)."""
         values = {name: ", ".join(v) if isinstance(v, list) else str(v) for name, v in self.record().items()}

@@ -88,6 +88,7 @@ def read_own_column(section: Section, name: str, table: str) -> OwnColumn:
         section.choice("type", OWN_TYPES, "category"),
         section.choice("known", KNOWN, "unknown"),
         section.text("meaning", required=True),
+        "known" in section.values,
     )
 
 

@@ -68,7 +68,23 @@ def check_source(name: str, *, today: str | datetime) -> pd.DataFrame:
         return problems.frame()
     if source.kind == "files":
         read_and_build(source, problems, today=today)
+        _tell_unused(source, problems)
     return problems.frame()
+
+
+def _tell_unused(source: Source, problems: Problems) -> None:
+    """Name the own columns that no feature will use because the mapping is silent on when they are known."""
+    dated = {spec.table for spec in source.tables if any(c.name == "created_at" for c in spec.columns)}
+    for own in source.own_columns:
+        if own.table in dated and not own.known_told:
+            problems.add(
+                "note",
+                own.table,
+                own.name,
+                "No feature uses this column: the mapping does not say when it is known.",
+                what_to_do="If it was filled with the record and never edited since, write `known: creation`; "
+                "else `today` or `unknown`.",
+            )
 
 
 @dataclass(frozen=True)

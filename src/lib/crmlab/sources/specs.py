@@ -184,13 +184,14 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class OwnColumn:
-    """A column beyond the canonical ones."""
+    """A column beyond the canonical ones; `known_told`: whether the mapping says when it is known."""
 
     table: str
     name: str
     type: str
     known: str
     meaning: str
+    known_told: bool = True
 
 
 @dataclass(frozen=True)
